@@ -1,0 +1,35 @@
+# pinfleet. Every target does all the set-up that it needs; the only needs are Python >= 3.11 and make.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+export PYTHONPATH := hack/cluster
+
+help: ## show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: ## everything that the other targets need, in .venv (once; again when the lock changes)
+	@$(PYTHON) hack/install.py
+
+demo: install ## a real Kubernetes, the operator, and the story of one upgrade; KEEP=1 leaves it up
+	@$(RUN) hack/demo.py
+
+down: install ## end what KEEP=1 left
+	@$(RUN) hack/demo.py --down
+
+test: install check verify ## all tests, on a real API server; a skipped test fails
+	@$(RUN) -m pytest
+
+check: install ## lint, types, import contracts
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports
+
+generate: install ## write crds/ and the chart's copies from the models
+	@$(RUN) hack/generate.py
+
+verify: install ## fail if what is generated differs from its source
+	@$(RUN) hack/generate.py --check
+
+.PHONY: help install demo down test check generate verify

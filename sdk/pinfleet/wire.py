@@ -1,0 +1,157 @@
+"""The run protocol's messages: what operator and agent pod say to each other over HTTP.
+
+Both ends import this module and nothing else of each other. It holds shapes and names, no sockets and no decisions.
+Prose and an OpenAPI file stand in ``docs/reference/run-contract.md``. Field names on the wire are camelCase; unknown
+fields are ignored, so that an older end reads a newer one. Times are RFC 3339 in UTC.
+"""
+
+from datetime import datetime
+from typing import Final, Literal
+
+import msgspec
+
+PROTOCOL: Final = 1
+"""The version of this protocol; every answer carries it."""
+
+POD_HEADER: Final = "Pinfleet-Pod"
+"""Uid of the pod that the caller means; a pod with another uid answers 421 ``wrong_pod``."""
+
+LEADER_HEADER: Final = "Pinfleet-Leader"
+"""The caller's leaseTransitions; one lower than the highest seen is answered 409 ``stale_leader`` with that number."""
+
+RunState = Literal[
+    "running", "parked", "succeeded", "failed", "cancelled", "limit", "drained", "fenced", "incompatible"
+]
+"""What a pod says of a run that it lists. All but ``running`` are final on this pod and wait for an ack."""
+
+WaitKind = Literal["Timer", "Approval", "Message", "Code"]
+"""What a run waits for. ``Code`` is something that only the process knows; it keeps the run on its pod."""
+
+EndReason = Literal["cancel", "deadline", "active", "attempts", "deleted", "superseded"]
+"""Why the operator ends a run.
+
+``attempts`` comes in an offer alone: the run's executions kept dying, it ends failed unless its journal holds an end.
+
+``superseded`` ends an execution, not the run: another pod has it, or it is parked. The pod stops it at its next step
+boundary, commits no outcome, and lists it as ``drained``.
+"""
+
+ErrorCode = Literal[
+    "bad_request",  # 400: the body does not fit; message says which field
+    "unauthorized",  # 401: no bearer token that this pod knows
+    "wrong_pod",  # 421: the address belongs to another pod; value is this pod's uid
+    "wrong_version",  # 421: the offer is for another version; value is this pod's version
+    "stale_epoch",  # 409: this pod or the journal knows a higher epoch; value is that epoch
+    "stale_leader",  # 409: a newer leader has called; value is its leaseTransitions
+    "still_running",  # 409: an ack for a run that has not ended here
+    "unknown_run",  # 404: a DELETE for a run that this pod does not hold
+    "full",  # 429: every slot is taken; value is the capacity
+    "draining",  # 503: the pod takes no new runs
+    "journal_unavailable",  # 503: the database does not answer; nothing was claimed
+]
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Base of the wire's messages: immutable, keyword-only, camelCase on the wire."""
+
+
+class Wait(Message, frozen=True, kw_only=True):
+    """One thing that a run waits for."""
+
+    id: str  # stable identity of the wait within its run
+    kind: WaitKind
+    name: str = ""  # what the author called it
+    until: datetime | None = None  # when a timer is due or an approval expires; None: no end
+    since: datetime | None = None  # when the waiting began
+
+
+class Failure(Message, frozen=True, kw_only=True):
+    """Why a run failed, in the author's terms."""
+
+    type: str  # the exception's class name
+    message: str
+
+
+class Outcome(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """How a run ended: exactly one field is set; a result of JSON null is the text ``null``."""
+
+    result: msgspec.Raw | None = None  # JSON text of the returned value
+    error: Failure | None = None
+    limit: Literal["steps", "active", "deadline"] | None = None
+
+
+class RunListing(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """One run in a pod's answer; it stays listed until its end or park is acked."""
+
+    uid: str
+    name: str = ""  # the run's name, as offered; with it the operator finds the object of a uid that it does not know
+    epoch: int
+    state: RunState
+    steps: int = 0  # steps committed in the journal, over all epochs
+    waiting_for: tuple[Wait, ...] = ()
+    outcome: Outcome | None = None
+    journal_epoch: int | None = None  # when fenced: the epoch that the journal knows
+
+
+class Identity(Message, frozen=True, kw_only=True):
+    """Who answers; part of every answer."""
+
+    protocol: int
+    version: str
+    pod_uid: str = msgspec.field(name="podUID")
+    boot: str  # random per process start
+
+
+class StateAnswer(Identity, frozen=True, kw_only=True):
+    """Answer of ``GET /state``: the runs changed after the asked number, or all of them when ``full``."""
+
+    n: int  # number of the newest change in this answer
+    capacity: int  # most runs held at once, listed and not acked
+    draining: bool = False
+    full: bool = False
+    runs: tuple[RunListing, ...] = ()
+
+
+class Accepted(Identity, frozen=True, kw_only=True):
+    """Answer of an accepted offer (202), ack (200), or end (202): the change is part of ``/state`` from ``n`` on."""
+
+    n: int
+
+
+class Refusal(Identity, frozen=True, kw_only=True):
+    """Body of every 4xx and 5xx answer."""
+
+    code: ErrorCode
+    message: str
+    value: int | str | None = None
+
+
+class OfferLimits(Message, frozen=True, kw_only=True):
+    """What the run may still use."""
+
+    max_steps: int  # total over all epochs, against the journal's count
+    active_seconds_left: float
+
+
+class Previous(Message, frozen=True, kw_only=True):
+    """The pod that held the run before."""
+
+    pod_uid: str = msgspec.field(name="podUID")
+    is_gone: bool  # True only if its pod object is gone or terminal: no process of it can act any more
+
+
+class Offer(Message, frozen=True, kw_only=True):
+    """Body of ``PUT /runs/{uid}``: take this run at this epoch."""
+
+    name: str
+    version: str
+    epoch: int
+    attempt: int
+    limits: OfferLimits
+    input: msgspec.Raw = msgspec.Raw(b"null")  # any JSON
+    messages: tuple[msgspec.Raw, ...] = ()
+    decisions: tuple[msgspec.Raw, ...] = ()
+    deadline: datetime | None = None
+    timers_fired: tuple[str, ...] = ()  # ids of waits that the operator saw due
+    previous: Previous | None = None
+    end: EndReason | None = None  # claim the run and end it without executing: its former pod is lost
