@@ -1,0 +1,184 @@
+"""AgentRun as the run loop sees it: one flat record, decoded in microseconds, without input and result.
+
+Callers: the store keeps them, ``runs.judge`` and ``runs.place`` decide on them. The pydantic model in ``api.models`` is
+the schema's source; this is its fast reading, and a test holds the two together.
+"""
+
+from datetime import datetime
+from typing import Final, Literal
+
+import msgspec
+from pinfleet.wire import Wait
+
+Phase = Literal["Pending", "Running", "Parked", "Held", "Succeeded", "Failed", "Cancelled", "TimedOut"]
+
+TERMINAL: Final = frozenset({"Succeeded", "Failed", "Cancelled", "TimedOut"})
+"""Phases that are final; a run in any other phase is open."""
+
+INPUT_LIMIT_BYTES: Final = 32 * 1024
+RESULT_LIMIT_BYTES: Final = 16 * 1024
+
+GITOPS_MARKS: Final = (
+    "argocd.argoproj.io/tracking-id",
+    "argocd.argoproj.io/instance",
+    "kustomize.toolkit.fluxcd.io/name",
+    "helm.toolkit.fluxcd.io/name",
+)
+"""Labels and annotations by which a GitOps tool tracks an object; such a run is never deleted for its age."""
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, gc=False, rename="camel"):
+    """The bounds of one run, as stamped at its pin."""
+
+    max_steps: int
+    active_seconds: int  # wall clock on pods, over all executions
+    deadline_seconds: int  # from the run's creation
+    max_attempts: int
+
+
+class RequestedLimits(msgspec.Struct, frozen=True, kw_only=True, gc=False, rename="camel"):
+    """What ``spec.task.limits`` asks for; None: the fleet's."""
+
+    max_steps: int | None = None
+    active_seconds: int | None = None
+    deadline_seconds: int | None = None
+    max_attempts: int | None = None
+
+
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One AgentRun, flat."""
+
+    uid: str
+    namespace: str
+    name: str
+    resource_version: int
+    generation: int
+    created_at: datetime
+    deleting: bool  # has a deletionTimestamp
+    gitops: bool  # tracked by a GitOps tool
+    fleet: str
+    requested_version: str | None
+    requested_limits: RequestedLimits | None
+    cancel: bool
+    input_bytes: int
+    phase: Phase
+    version: str | None  # the pin
+    pod: str | None
+    pod_uid: str | None
+    boot: str | None
+    epoch: int  # 0: never assigned
+    attempts: int
+    limits: Limits | None  # None before the pin
+    steps: int
+    steps_at_attempt: int
+    waiting_for: tuple[Wait, ...]
+    timers_fired: tuple[str, ...]
+    assigned_at: datetime | None
+    deadline_at: datetime | None
+    started_at: datetime | None
+    parked_at: datetime | None
+    ended_at: datetime | None
+    active_seconds: int
+    reason: str
+    message: str
+    reason_since: datetime | None  # since when the Succeeded condition has this reason
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the run has not ended."""
+        return self.phase not in TERMINAL
+
+
+class _Meta(msgspec.Struct, rename="camel"):
+    uid: str
+    namespace: str
+    name: str
+    resource_version: str
+    creation_timestamp: datetime
+    generation: int = 1
+    deletion_timestamp: datetime | None = None
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+
+
+class _Task(msgspec.Struct, rename="camel"):
+    agent_deployment: str
+    version: str | None = None
+    limits: RequestedLimits | None = None
+    input: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Spec(msgspec.Struct, rename="camel"):
+    task: _Task
+    cancel: bool = False
+
+
+class _Condition(msgspec.Struct, rename="camel"):
+    type: str
+    last_transition_time: datetime | None = None
+
+
+class _Status(msgspec.Struct, rename="camel"):
+    phase: Phase = "Pending"
+    version: str | None = None
+    pod: str | None = None
+    pod_uid: str | None = msgspec.field(name="podUID", default=None)
+    boot: str | None = None
+    epoch: int = 0
+    attempts: int = 0
+    limits: Limits | None = None
+    steps: int = 0
+    steps_at_attempt: int = 0
+    waiting_for: tuple[Wait, ...] = ()
+    timers_fired: tuple[str, ...] = ()
+    assigned_at: datetime | None = None
+    deadline_at: datetime | None = None
+    started_at: datetime | None = None
+    parked_at: datetime | None = None
+    ended_at: datetime | None = None
+    active_seconds: int = 0
+    reason: str = ""
+    message: str = ""
+    conditions: tuple[_Condition, ...] = ()
+
+
+class _RunObject(msgspec.Struct, rename="camel"):
+    metadata: _Meta
+    spec: _Spec
+    status: _Status = msgspec.field(default_factory=_Status)
+
+
+_DECODER: Final = msgspec.json.Decoder(_RunObject)
+
+
+def decode_run(raw: bytes | msgspec.Raw) -> RunRecord:
+    """Read an AgentRun's JSON into a record; raises ``msgspec.ValidationError`` if it does not fit the schema."""
+    return _flatten(_DECODER.decode(raw))
+
+
+def decode_run_and_input(raw: bytes) -> tuple[RunRecord, msgspec.Raw]:
+    """Read an AgentRun's JSON into a record and its input, undecoded: what an offer needs after an assignment."""
+    found = _DECODER.decode(raw)
+    return _flatten(found), found.spec.task.input
+
+
+def _flatten(found: _RunObject) -> RunRecord:
+    meta, task, status = found.metadata, found.spec.task, found.status
+    names = {f: getattr(status, f) for f in _Status.__struct_fields__ if f != "conditions"}
+    return RunRecord(
+        uid=meta.uid,
+        namespace=meta.namespace,
+        name=meta.name,
+        resource_version=int(meta.resource_version),
+        generation=meta.generation,
+        created_at=meta.creation_timestamp,
+        deleting=meta.deletion_timestamp is not None,
+        gitops=any(mark in meta.labels or mark in meta.annotations for mark in GITOPS_MARKS),
+        fleet=task.agent_deployment,
+        requested_version=task.version,
+        requested_limits=task.limits,
+        cancel=found.spec.cancel,
+        input_bytes=len(bytes(task.input)),
+        reason_since=status.conditions[0].last_transition_time if status.conditions else None,
+        **names,
+    )

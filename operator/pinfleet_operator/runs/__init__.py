@@ -1,0 +1,1 @@
+"""The run loop: which pod holds which run, and what came of it."""

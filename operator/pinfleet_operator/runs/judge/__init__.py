@@ -1,0 +1,59 @@
+"""What one run needs now: an ordered policy, one question after the other, the first answer wins.
+
+Pure: ``judge(Situation) -> Verdict``. Level-triggered: it is asked again at every event and gives the same answer for
+the same world, so that nothing depends on which event came, or whether one was lost. The rules' numbers are those of
+``docs/reference/run-contract.md``.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from pinfleet_operator.runs.judge.bounds import next_bound
+from pinfleet_operator.runs.judge.listings import settle_listings
+from pinfleet_operator.runs.judge.running import epoch_fell, lost_its_pod, on_its_pod
+from pinfleet_operator.runs.judge.situation import Situation, Verdict
+from pinfleet_operator.runs.judge.waiting import (
+    ended,
+    ends_without_pod,
+    explicit_pin,
+    first_assignment,
+    held,
+    no_object,
+    parked,
+    refused,
+    waits_for_fleet,
+)
+
+RULES: tuple[Callable[[Situation], Verdict | None], ...] = (
+    no_object,
+    ended,
+    epoch_fell,  # before any ending: the journal of a higher epoch may hold the end already
+    ends_without_pod,
+    refused,
+    waits_for_fleet,
+    explicit_pin,
+    first_assignment,
+    parked,
+    held,
+    lost_its_pod,
+    on_its_pod,
+)
+"""The policy, in order."""
+
+
+def judge(s: Situation) -> Verdict:
+    """Decide what to do for one run, in order, and when to look again.
+
+    What other pods still list is settled beside whatever the run itself needs.
+    """
+    aside = settle_listings(s)
+    bound = next_bound(s) if s.run is not None and s.run.is_open else None
+    for rule in RULES:
+        found = rule(s)
+        if found is not None:
+            return Verdict(aside + found.actions, _earliest(found.again_at, bound))
+    return Verdict(aside, bound)
+
+
+def _earliest(*times: datetime | None) -> datetime | None:
+    return min((at for at in times if at is not None), default=None)

@@ -1,0 +1,203 @@
+"""Runs that are on a pod, or were: offers, ends, parks, losses. Pure."""
+
+from datetime import timedelta
+
+from pinfleet.wire import EndReason, RunListing
+from pinfleet_operator.api import keys
+from pinfleet_operator.api.run import Phase, RunRecord
+from pinfleet_operator.runs.judge.bounds import due_timers, end_of, ending, next_attempt, retry_at
+from pinfleet_operator.runs.judge.situation import (
+    Ack,
+    Action,
+    Assign,
+    KillPod,
+    Report,
+    SendOffer,
+    Situation,
+    Tell,
+    Verdict,
+    WriteEnd,
+    WriteHeld,
+    WriteParked,
+    WritePending,
+)
+from pinfleet_operator.runs.judge.waiting import waiting
+
+
+def epoch_fell(s: Situation) -> Verdict | None:
+    """Rule 13: a pod or a journal knows an epoch above the object's (a restored etcd); go on above it."""
+    run = s.run
+    if run is None or run.version is None or not s.settings.has_rule("13"):
+        return None
+    own = s.own
+    journal = own.journal_epoch or 0 if own is not None and own.state == "fenced" else 0
+    above = max([s.above_epoch, journal, *(each.listing.epoch for each in s.listed)])
+    if above <= run.epoch:
+        return None
+    if s.can_place:
+        return Verdict((Assign(run.version, max(1, run.attempts), above_epoch=above, wake=due_timers(s)),))
+    return waiting(s, keys.NO_FREE_SLOT, f"no pod of version {run.version} has a free slot")
+
+
+def lost_its_pod(s: Situation) -> Verdict | None:
+    """Pending after an execution: its loss is written; it waits out its back-off, then for a slot."""
+    run = s.run
+    if run is None or run.phase != "Pending" or run.epoch == 0 or run.version is None:
+        return None
+    reason = ending(s)
+    retry = retry_at(run, run.attempts)
+    if reason is None and retry > s.now:
+        return Verdict(again_at=retry)
+    if s.can_place:
+        return Verdict((Assign(run.version, max(1, run.attempts), wake=due_timers(s), message=run.message),))
+    return _no_slot(s, run, reason)
+
+
+def on_its_pod(s: Situation) -> Verdict | None:
+    """Running: what its pod says of it decides, else what is known of the pod."""
+    run, mirror = s.run, s.mirror
+    if run is None or run.phase != "Running":
+        return None
+    own = s.own
+    if own is not None and own.epoch == run.epoch and own.state != "running":
+        return _has_stopped(s, run, own)
+    if s.is_pod_gone:
+        return _lost(s, run, is_charged=s.pod is not None and s.pod.is_terminal and not s.pod.disrupted)
+    if mirror is not None and mirror.boot != run.boot and s.settings.has_rule("5"):
+        return _lost(s, run, is_charged=True)
+    if own is not None and own.epoch == run.epoch:
+        return _goes_on(s, run, own)
+    if mirror is None or s.silent_since is not None:
+        return _silent(s, run)
+    if mirror.has_seen(s.uid, run.epoch) is None:
+        return Verdict()  # accepted; the next answer shows it
+    if not s.settings.has_rule("1") and s.uid in mirror.accepted:
+        return Verdict()
+    if mirror.draining or mirror.refuses:
+        return _lost(s, run, is_charged=False)
+    return Verdict((SendOffer(end=ending(s)),))
+
+
+def _has_stopped(s: Situation, run: RunRecord, own: RunListing) -> Verdict:
+    """The execution is over: write what came of it. The ack follows once the store shows the write (rule 2)."""
+    actions: tuple[Action, ...]
+    match own.state:
+        case "parked":
+            actions = (WriteParked(own),)
+        case "incompatible":
+            actions = (WriteHeld(own),)
+        case "drained" | "fenced":
+            return _lost(s, run, is_charged=False)
+        case _:
+            actions = (WriteEnd(*outcome_of(s, own), listing=own),)
+    if not s.settings.has_rule("2") and run.pod_uid is not None:
+        actions = (Ack(run.pod_uid, run.epoch), *actions)
+    return Verdict(actions)
+
+
+def outcome_of(s: Situation, own: RunListing) -> tuple[Phase, str, str]:
+    """Phase, reason and message of an end that a pod reports."""
+    error = own.outcome.error if own.outcome else None
+    limit = own.outcome.limit if own.outcome else None
+    if own.state == "succeeded":
+        return "Succeeded", keys.COMPLETED, ""
+    if own.state == "cancelled":
+        return end_of(s, "cancel")
+    if own.state == "limit" and limit in {"active", "deadline"}:
+        return end_of(s, "active" if limit == "active" else "deadline")
+    if own.state == "limit":
+        most = s.run.limits.max_steps if s.run and s.run.limits else own.steps
+        return "Failed", keys.STEP_LIMIT, f"the run has used the {most} steps that limits.maxSteps allows"
+    if error is not None and error.type == keys.ATTEMPTS_EXHAUSTED:
+        return end_of(s, "attempts")
+    return "Failed", keys.AGENT_ERROR, f"{error.type}: {error.message}" if error else "the agent failed"
+
+
+def _goes_on(s: Situation, run: RunRecord, own: RunListing) -> Verdict:
+    """It executes: end it if a bound was passed (rule 10), else report progress now and then."""
+    reason = ending(s)
+    if reason is not None and run.pod_uid is not None:
+        if not s.settings.has_rule("10"):
+            return Verdict((WriteEnd(*end_of(s, reason)),))
+        return _press(s, run, reason)
+    if own.steps == run.steps and own.waiting_for == run.waiting_for:
+        return Verdict()
+    young = timedelta(seconds=s.settings.report_seconds)
+    say_at = max(s.reported_at, run.created_at) + young
+    if say_at > s.now:
+        return Verdict(again_at=say_at)
+    return Verdict((Report(keys.ASSIGNED, "", own),))
+
+
+def _press(s: Situation, run: RunRecord, reason: EndReason) -> Verdict:
+    """Tell the pod; if it stays silent beyond the grace, the pod goes, and its other runs go on elsewhere."""
+    if run.pod_uid is None or (s.pod is not None and s.pod.deleting):
+        return Verdict()
+    told = s.told_of(run.pod_uid, run.epoch)
+    tell = () if told is not None and told.is_delivered else (Tell(run.pod_uid, run.epoch, reason),)
+    if told is None or s.silent_since is None:
+        return Verdict(tell)  # a pod that answers commits the end by itself after its grace
+    grace = timedelta(seconds=s.settings.cancel_grace_seconds)
+    silent = timedelta(seconds=s.settings.silent_seconds)
+    kill_at = max(told.at + grace, s.silent_since + silent)
+    return Verdict((KillPod(run.pod_uid),)) if kill_at <= s.now else Verdict(tell, again_at=kill_at)
+
+
+def _silent(s: Situation, run: RunRecord) -> Verdict:
+    """The pod exists but does not answer: a cut poll is not a lost pod (rule 6)."""
+    if not s.settings.has_rule("6") and s.mirror is not None:
+        return _lost(s, run, is_charged=True)
+    reason = ending(s)
+    return _press(s, run, reason) if reason is not None else Verdict()
+
+
+def _lost(s: Situation, run: RunRecord, *, is_charged: bool) -> Verdict:
+    """The execution ended without an outcome: assign it again, above what the journal knows, or say that it waits."""
+    if run.version is None:
+        return Verdict()
+    attempts = next_attempt(s, is_charged=is_charged)
+    is_last = run.limits is not None and attempts > run.limits.max_attempts
+    message = _last_words(s) if is_charged else ""
+    retry = retry_at(run, attempts) if is_charged and not is_last and s.settings.has_rule("14") else s.now
+    if retry > s.now:
+        return _pending_after_a_while(s, attempts, keys.BACKING_OFF, message, retry_at_seconds=(retry - s.now).seconds)
+    if s.can_place:
+        return Verdict((Assign(run.version, attempts, wake=due_timers(s), message=message),))
+    reason: EndReason | None = "attempts" if is_last else ending(s)
+    if reason is not None:
+        return _no_slot(s, run, reason)
+    return _pending_after_a_while(s, attempts, keys.NO_FREE_SLOT, message)
+
+
+def _pending_after_a_while(
+    s: Situation, attempts: int, reason: str, message: str, *, retry_at_seconds: int | None = None
+) -> Verdict:
+    """A loss that is mended within 30 s costs no write of its own; one that is not is written."""
+    if s.lost_since is None:
+        return Verdict(again_at=s.now + timedelta(seconds=1))
+    say_at = s.lost_since + timedelta(seconds=s.settings.report_seconds)
+    if say_at <= s.now:
+        since = f"{s.lost_since:%Y-%m-%dT%H:%M:%SZ}"
+        words = message or f"its pod is gone and no other has a free slot; waits since {since}"
+        return Verdict((WritePending(attempts, reason, words),))
+    wait = retry_at_seconds if retry_at_seconds is not None else s.settings.report_seconds
+    return Verdict(again_at=min(say_at, s.now + timedelta(seconds=max(1, wait))))
+
+
+def _no_slot(s: Situation, run: RunRecord, reason: EndReason | None) -> Verdict:
+    """No pod can take it: an end is written without the journal once none could for ``node_lost_seconds``."""
+    if reason is None:
+        return waiting(s, keys.NO_FREE_SLOT, f"no pod of version {run.version} has a free slot")
+    give_up_at = (s.lost_since or s.now) + timedelta(seconds=s.settings.node_lost_seconds)
+    if s.lost_since is None or give_up_at > s.now:
+        return Verdict(again_at=give_up_at)
+    phase, name, message = end_of(s, reason)
+    return Verdict((WriteEnd(phase, keys.JOURNAL_UNREACHABLE, f"{name} {message}; no pod could read its journal"),))
+
+
+def _last_words(s: Situation) -> str:
+    pod = s.pod
+    if pod is None:
+        return "its pod is gone"
+    words = f"pod {pod.name} ended with exit code {pod.exit_code}"
+    return f"{words}: {pod.termination_message.strip()}" if pod.termination_message.strip() else words

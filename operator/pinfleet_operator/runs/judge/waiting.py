@@ -1,0 +1,147 @@
+"""Runs that are on no pod: new, refused, waiting for their fleet or a slot, parked, held, ended. Pure."""
+
+from datetime import timedelta
+
+from pinfleet_operator.api import keys
+from pinfleet_operator.api.run import INPUT_LIMIT_BYTES
+from pinfleet_operator.runs.judge.bounds import due_timers, end_of, ending, merge
+from pinfleet_operator.runs.judge.situation import (
+    Assign,
+    DeleteRun,
+    Pin,
+    Report,
+    Situation,
+    Verdict,
+    WriteEnd,
+)
+
+
+def no_object(s: Situation) -> Verdict | None:
+    """The object is gone: only listings matter."""
+    return Verdict() if s.run is None else None
+
+
+def ended(s: Situation) -> Verdict | None:
+    """Terminal is final; after its time to live, or as one too many, the object goes, unless git tracks it."""
+    run = s.run
+    if run is None or run.is_open:
+        return None
+    if s.listed or run.deleting or run.gitops or s.fleet is None or run.ended_at is None:
+        return Verdict()
+    if s.is_surplus:
+        return Verdict((DeleteRun(),))
+    expires_at = run.ended_at + timedelta(seconds=s.fleet.run_ttl_seconds)
+    return Verdict((DeleteRun(),)) if expires_at <= s.now else Verdict(again_at=expires_at)
+
+
+def ends_without_pod(s: Situation) -> Verdict | None:
+    """A run that no pod ever held, or that is parked or held, is ended on the object at once (rule 10)."""
+    run = s.run
+    reason = ending(s)
+    if run is None or reason is None or reason == "deleted":
+        return None
+    if run.phase not in {"Parked", "Held"} and run.epoch > 0:
+        return None
+    return Verdict((WriteEnd(*end_of(s, reason)),))
+
+
+def refused(s: Situation) -> Verdict | None:
+    """A new run that can never be served fails at once, with what to write instead."""
+    run, fleet = s.run, s.fleet
+    if run is None or run.phase != "Pending" or run.version is not None:
+        return None
+    if run.input_bytes > INPUT_LIMIT_BYTES:
+        text = f"the input has {run.input_bytes} bytes, {INPUT_LIMIT_BYTES} are allowed: pass large things by reference"
+        return Verdict((WriteEnd("Failed", keys.INPUT_TOO_LARGE, text),))
+    if fleet is None or fleet.is_deleting:
+        return None
+    if merge(fleet.limits, run.requested_limits) is None:
+        text = f"spec.task.limits may only lower the limits of fleet {fleet.name}: {_show_limits(s)}"
+        return Verdict((WriteEnd("Failed", keys.LIMITS_EXCEED_FLEET, text),))
+    live = [v for v in (fleet.active_version, fleet.candidate_version) if v is not None]
+    if run.requested_version is not None and live and run.requested_version not in live:
+        text = f"version {run.requested_version} of fleet {fleet.name} takes no new runs; live now: {', '.join(live)}"
+        return Verdict((WriteEnd("Failed", keys.VERSION_NOT_LIVE, text),))
+    return None
+
+
+def waits_for_fleet(s: Situation) -> Verdict | None:
+    """A new run waits while its fleet is unknown, ends, is paused, or is being switched."""
+    run, fleet = s.run, s.fleet
+    if run is None or run.phase != "Pending" or run.version is not None:
+        return None
+    if fleet is None:
+        return waiting(s, keys.FLEET_NOT_FOUND, f"no AgentDeployment {run.fleet} in namespace {run.namespace}")
+    if fleet.is_deleting:
+        return waiting(s, keys.DELETING, f"fleet {fleet.name} is being deleted and takes no new runs")
+    if fleet.is_paused:
+        return waiting(s, keys.FLEET_PAUSED, f"fleet {fleet.name} is paused: set spec.paused to false")
+    if fleet.active_version is None and run.requested_version is None:
+        return waiting(s, keys.NO_ACTIVE_VERSION, f"the first version of fleet {fleet.name} is not ready yet")
+    if not s.may_pin:
+        return Verdict()  # rule 3: opened again by an event
+    return None
+
+
+def explicit_pin(s: Situation) -> Verdict | None:
+    """An explicit version is judged once and written when first observed."""
+    run, fleet = s.run, s.fleet
+    if run is None or run.phase != "Pending" or run.version is not None or run.requested_version is None:
+        return None
+    if fleet is None or run.requested_version not in {fleet.active_version, fleet.candidate_version}:
+        return waiting(s, keys.NO_ACTIVE_VERSION, f"no version of fleet {run.fleet} is ready yet")
+    return Verdict((Pin(run.requested_version),))
+
+
+def first_assignment(s: Situation) -> Verdict | None:
+    """A run that was never assigned gets a slot of its version."""
+    run, fleet = s.run, s.fleet
+    if run is None or run.phase != "Pending" or run.epoch > 0:
+        return None
+    version = run.version or (fleet.active_version if fleet else None)
+    if version is None:
+        return None
+    if s.can_place:
+        return Verdict((Assign(version, attempts=1),))
+    return waiting(s, keys.NO_FREE_SLOT, f"no pod of version {version} has a free slot")
+
+
+def parked(s: Situation) -> Verdict | None:
+    """A parked run sleeps until a timer is due; waking is a condition on the object (rules 9 and 15)."""
+    run = s.run
+    if run is None or run.phase != "Parked" or run.version is None:
+        return None
+    due = due_timers(s)
+    if not due:
+        later = (wait.until for wait in run.waiting_for if wait.until is not None)
+        return Verdict(again_at=min(later, default=None))
+    if s.can_place:
+        return Verdict((Assign(run.version, attempts=max(1, run.attempts), wake=due),))
+    return waiting(s, keys.NO_FREE_SLOT, f"a timer is due, but no pod of version {run.version} has a free slot")
+
+
+def held(s: Situation) -> Verdict | None:
+    """A held run moves only by cancel or deadline, which were asked before."""
+    return Verdict() if s.run is not None and s.run.phase == "Held" else None
+
+
+def waiting(s: Situation, reason: str, message: str) -> Verdict:
+    """Nothing can be done yet; say so on the object, but not in the first 30 s, and only if it changed."""
+    run = s.run
+    if run is None or run.reason == reason:
+        return Verdict()
+    since = s.lost_since or run.created_at
+    say_at = since + timedelta(seconds=s.settings.report_seconds)
+    if say_at > s.now:
+        return Verdict(again_at=say_at)
+    return Verdict((Report(reason, f"{message}; waits since {since:%Y-%m-%dT%H:%M:%SZ}"),))
+
+
+def _show_limits(s: Situation) -> str:
+    limits = s.fleet.limits if s.fleet else None
+    if limits is None:
+        return "unknown"
+    return (
+        f"maxSteps {limits.max_steps}, activeSeconds {limits.active_seconds}, "
+        f"deadlineSeconds {limits.deadline_seconds}, maxAttempts {limits.max_attempts}"
+    )

@@ -1,0 +1,46 @@
+"""What this process remembers of a run between passes: hints that a new process does without."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from pinfleet_operator.runs.judge.situation import Told
+
+
+@dataclass
+class RunMemory:
+    """Hints on one run; losing them costs a delay or one more write, never a run."""
+
+    seen_at: datetime  # when this process first saw the run
+    reported_at: datetime  # last progress or reason write, or seen_at
+    told: dict[tuple[str, int], Told] = field(default_factory=dict)  # (pod uid, epoch) -> our DELETE
+    lost_since: datetime | None = None  # since when it is seen without a pod that could take it
+    above_epoch: int = 0  # epoch that a refused offer named
+    previous_pod: str | None = None  # uid of the pod that held it before the current one
+    is_absent: bool = False  # a consistent GET did not find its uid
+    failures: int = 0  # passes in a row that failed
+
+    def assigned(self, previous_pod: str | None) -> None:
+        """A new assignment is written: what was known of the old one is void."""
+        self.previous_pod = previous_pod
+        self.told.clear()
+        self.lost_since = None
+        self.above_epoch = 0
+
+
+class Memory:
+    """Hints on every run that is worked on."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, RunMemory] = {}
+
+    def of(self, uid: str, now: datetime | None = None) -> RunMemory:
+        """The run's hints, made when first asked for."""
+        found = self._runs.get(uid)
+        if found is None:
+            seen = now or datetime.min
+            found = self._runs[uid] = RunMemory(seen_at=seen, reported_at=seen)
+        return found
+
+    def forget(self, uid: str) -> None:
+        """The run is gone."""
+        self._runs.pop(uid, None)

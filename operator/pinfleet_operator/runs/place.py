@@ -1,0 +1,42 @@
+"""Which pod takes a run: the fullest one that fits, so that the others can go.
+
+Pure: the loop calls it right before the one write that pins and assigns.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pinfleet_operator.api.child import PodRecord
+from pinfleet_operator.api.mirror import PodMirror
+
+
+@dataclass(frozen=True)
+class Seat:
+    """A pod and how many runs it has and may have."""
+
+    pod: PodRecord
+    mirror: PodMirror | None  # None: it has not answered yet
+    taken: int  # runs assigned to it, on their way to it, or listed by it
+    runs_per_pod: int  # of its version
+    is_closed: bool  # about to be removed
+
+    @property
+    def free(self) -> int:
+        """Slots that are free; 0 where no run may go."""
+        if self.mirror is None or not is_open(self):
+            return 0
+        return max(0, min(self.mirror.capacity, self.runs_per_pod) - self.taken)
+
+
+def is_open(seat: Seat) -> bool:
+    """Whether a pod may get runs: Ready by its kubelet and by its own answer, and not on its way out."""
+    pod, mirror = seat.pod, seat.mirror
+    if mirror is None or seat.is_closed or pod.cordoned or pod.deleting or pod.is_terminal or not pod.ready:
+        return False
+    return mirror.version == pod.version and mirror.failing_since is None and not mirror.draining and not mirror.refuses
+
+
+def place(seats: Iterable[Seat]) -> Seat | None:
+    """The fullest pod with a free slot, the first by name among equals; None: there is none."""
+    fitting = sorted((seat for seat in seats if seat.free > 0), key=lambda seat: (-seat.taken, seat.pod.name))
+    return fitting[0] if fitting else None

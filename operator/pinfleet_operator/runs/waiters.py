@@ -1,0 +1,51 @@
+"""Who waits for a slot, and in which order: the run that was created first goes first."""
+
+import heapq
+from collections import defaultdict
+from datetime import datetime
+
+from pinfleet_operator.store import FleetKey, VersionKey
+
+
+class Waiters:
+    """Runs that wait for a slot of a version, or for their fleet."""
+
+    def __init__(self) -> None:
+        self._slots: defaultdict[VersionKey, list[tuple[datetime, str]]] = defaultdict(list)
+        self._queued: dict[str, VersionKey] = {}
+        self._fleets: defaultdict[FleetKey, set[str]] = defaultdict(set)
+
+    def wait_for_slot(self, key: VersionKey, created_at: datetime, uid: str) -> None:
+        """Note that the run could go to a pod of this version, were there a slot."""
+        if self._queued.get(uid) != key:
+            self._queued[uid] = key
+            heapq.heappush(self._slots[key], (created_at, uid))
+
+    def wait_for_fleet(self, key: FleetKey, uid: str) -> None:
+        """Note that the run is on no pod and depends on what its fleet says."""
+        self._fleets[key].add(uid)
+
+    def forget(self, fleet: FleetKey, uid: str) -> None:
+        """The run waits no longer."""
+        self._queued.pop(uid, None)
+        waiting = self._fleets.get(fleet)
+        if waiting is not None:
+            waiting.discard(uid)
+            if not waiting:
+                del self._fleets[fleet]
+
+    def next_for(self, key: VersionKey, slots: int) -> list[str]:
+        """The runs that are to try for this many free slots."""
+        heap, chosen = self._slots.get(key), list[str]()
+        while heap and len(chosen) < slots:
+            _, uid = heapq.heappop(heap)
+            if self._queued.get(uid) == key:
+                del self._queued[uid]
+                chosen.append(uid)
+        if heap is not None and not heap:
+            del self._slots[key]
+        return chosen
+
+    def of_fleet(self, key: FleetKey) -> tuple[str, ...]:
+        """Every run that waits for a word of this fleet."""
+        return tuple(self._fleets.get(key, ()))

@@ -1,0 +1,209 @@
+"""The operator's memory: runs, versions, pods and what the pods say, with the indexes that make every question O(1).
+
+The reflectors fill it in stream order; the answers of our own writes go in too, and the higher resourceVersion wins
+(rule 16). Counts come from the watched sequence alone, so that they equal a LIST at ``watched_resource_version``. It
+holds no inputs and no results, decides nothing and does no I/O.
+"""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+
+from pinfleet_operator.api.child import PodRecord, VersionRecord, decode_pod, decode_version
+from pinfleet_operator.api.fleet import Counts, FleetView
+from pinfleet_operator.api.mirror import PodMirror
+from pinfleet_operator.store.counts import FleetKey, VersionKey
+from pinfleet_operator.store.objects import Objects
+from pinfleet_operator.store.runs import Runs, is_due
+
+LOST_PODS_KEPT = 10_000  # tombstones: enough for every run that may still name one of them
+
+
+class Store:
+    """All of the operator's memory; see the module's words."""
+
+    def __init__(self, *, lower_may_replace: bool = False) -> None:
+        """Make an empty store.
+
+        Args:
+            lower_may_replace: take rule 16 out; for a test's negative control alone.
+        """
+        self.runs = Runs(lower_may_replace=lower_may_replace)
+        self.pods: Objects[PodRecord] = Objects(lambda pod: pod.version_uid)
+        self.versions: Objects[VersionRecord] = Objects(lambda version: (version.namespace, version.fleet))
+        self.catalog: dict[FleetKey, FleetView] = {}
+        self.closed: set[str] = set()  # uids of pods that get no more runs, though not cordoned yet
+        self.lost_pods: dict[str, PodRecord] = {}  # last sight of pods that are gone
+        self.pods.on_change.append(self._bury)
+        self.on_fleet: list[Callable[[FleetKey], None]] = []  # the catalog or its pinning changed
+        self._mirrors: dict[str, PodMirror] = {}
+        self._pinning_closed: set[FleetKey] = set()
+        self._confirmed: dict[str, int] = {}  # version uid -> resourceVersion of the LIST that found no open run
+        self._flights: dict[object, tuple[VersionKey, str, str]] = {}  # token -> version, pod uid, run uid
+        self._landed = asyncio.Condition()
+
+    # Versions and pods
+
+    def versions_of(self, namespace: str, fleet: str) -> tuple[VersionRecord, ...]:
+        """The fleet's versions, by revision, then id."""
+        return tuple(sorted(self.versions.of((namespace, fleet)), key=lambda v: (v.revision, v.id)))
+
+    def pods_of(self, version_uid: str) -> tuple[PodRecord, ...]:
+        """The version's pods, by name."""
+        return tuple(sorted(self.pods.of(version_uid), key=lambda pod: pod.name))
+
+    def put_pod(self, raw: bytes) -> PodRecord:
+        """Take a pod from the answer of our own write."""
+        return self.pods.put(decode_pod(raw))
+
+    def put_version(self, raw: bytes) -> VersionRecord:
+        """Take a version from the answer of our own write."""
+        return self.versions.put(decode_version(raw))
+
+    def find_version(self, key: VersionKey) -> VersionRecord | None:
+        """The version with this id."""
+        namespace, fleet, version_id = key
+        return next((v for v in self.versions.of((namespace, fleet)) if v.id == version_id), None)
+
+    def is_gone(self, pod_uid: str) -> bool:
+        """Whether no process of that pod can act any more: its object is gone or terminal."""
+        pod = self.pods.get(pod_uid)
+        return pod is None or pod.is_terminal
+
+    def _bury(self, old: PodRecord | None, new: PodRecord | None) -> None:
+        if new is not None or old is None:
+            return
+        self.lost_pods[old.uid] = old
+        self._mirrors.pop(old.uid, None)
+        self.closed.discard(old.uid)
+        while len(self.lost_pods) > LOST_PODS_KEPT:
+            del self.lost_pods[next(iter(self.lost_pods))]
+
+    # What pods say
+
+    def mirror(self, pod_uid: str) -> PodMirror | None:
+        """What the pod last said; None: it has not answered yet."""
+        return self._mirrors.get(pod_uid)
+
+    def mirrors(self) -> tuple[PodMirror, ...]:
+        """Every pod's mirror, by pod uid."""
+        return tuple(self._mirrors[uid] for uid in sorted(self._mirrors))
+
+    def set_mirror(self, mirror: PodMirror) -> None:
+        """Begin a mirror for a pod, or for its new process."""
+        self._mirrors[mirror.pod_uid] = mirror
+
+    def runs_on(self, pod_uid: str) -> int:
+        """Slots taken on a pod: runs assigned to it, on their way to it, or listed by it."""
+        taken = set(self.runs.assigned_to(pod_uid))
+        taken.update(run for _, pod, run in self._flights.values() if pod == pod_uid)
+        mirror = self._mirrors.get(pod_uid)
+        if mirror is not None:
+            taken.update(mirror.runs)
+        return len(taken)
+
+    def close_pod(self, uid: str) -> None:
+        """Keep new runs away from a pod that is to be removed."""
+        self.closed.add(uid)
+
+    def reopen_pod(self, uid: str) -> None:
+        """Let a pod have runs again that was to be removed."""
+        self.closed.discard(uid)
+
+    # Fleets
+
+    def set_fleet(self, view: FleetView) -> None:
+        """Take a fleet's new view from its pass."""
+        key = (view.namespace, view.name)
+        if self.catalog.get(key) != view:
+            self.catalog[key] = view
+            self._tell(key)
+
+    def drop_fleet(self, namespace: str, name: str) -> None:
+        """Forget a fleet that is gone."""
+        if self.catalog.pop((namespace, name), None) is not None:
+            self._tell((namespace, name))
+
+    def close_pinning(self, namespace: str, name: str) -> None:
+        """Stop pins of a fleet's new runs while a promote's outcome is unknown (rule 3)."""
+        self._pinning_closed.add((namespace, name))
+
+    def open_pinning(self, namespace: str, name: str, view: FleetView) -> None:
+        """Let new runs be pinned again, by the view that now holds."""
+        self._pinning_closed.discard((namespace, name))
+        self.catalog[(namespace, name)] = view
+        self._tell((namespace, name))
+
+    def may_pin(self, key: FleetKey) -> bool:
+        """Whether new runs of the fleet may be pinned now."""
+        return key not in self._pinning_closed
+
+    def _tell(self, key: FleetKey) -> None:
+        for listener in self.on_fleet:
+            listener(key)
+
+    # Counts
+
+    @property
+    def watched_resource_version(self) -> str:
+        """The resourceVersion at which the counts equal a LIST."""
+        return str(self.runs.watched_resource_version)
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether runs, versions and pods have been listed whole at least once."""
+        return self.runs.is_synced and self.pods.is_synced and self.versions.is_synced
+
+    def counts(self, namespace: str, fleet: str, version_id: str) -> Counts:
+        """Runs of one version by phase."""
+        return self.runs.counts.of((namespace, fleet, version_id))
+
+    def unpinned(self, namespace: str, fleet: str) -> int:
+        """Open runs of a fleet that have no version yet."""
+        return self.runs.counts.unpinned((namespace, fleet))
+
+    def due(self, namespace: str, fleet: str, version_id: str, now: datetime) -> int:
+        """Parked runs of one version that have a timer due."""
+        parked = self.runs.counts.parked((namespace, fleet, version_id))
+        return sum(1 for uid in parked if (run := self.runs.get(uid)) is not None and is_due(run, now))
+
+    # Assignments in flight, and counting to zero (rule 7)
+
+    def begin_assignment(self, key: VersionKey, pod_uid: str, run_uid: str) -> object:
+        """Note that an assignment is being written; returns the token that `end_assignment` takes."""
+        token = object()
+        self._flights[token] = (key, pod_uid, run_uid)
+        return token
+
+    async def end_assignment(self, token: object) -> None:
+        """Note that the outcome of an assignment is known and in the store."""
+        del self._flights[token]
+        async with self._landed:
+            self._landed.notify_all()
+
+    async def settled(self, namespace: str, fleet: str, version_id: str) -> None:
+        """Return once every assignment to the version that is in flight now has settled."""
+        key = (namespace, fleet, version_id)
+        awaited = {token for token, (version, _, _) in self._flights.items() if version == key}
+        async with self._landed:
+            await self._landed.wait_for(lambda: awaited.isdisjoint(self._flights))
+
+    def confirm_empty(self, version_uid: str, resource_version: int) -> None:
+        """Note that a consistent LIST at `resource_version` found no open run of the version."""
+        self._confirmed[version_uid] = resource_version
+
+    def confirmed_empty(self, version_uid: str) -> bool:
+        """Whether such a LIST still holds: no run of the version was open after it."""
+        version = self.versions.get(version_uid)
+        at = self._confirmed.get(version_uid)
+        if version is None or at is None:
+            return False
+        key = (version.namespace, version.fleet, version.id)
+        in_flight = any(flight == key for flight, _, _ in self._flights.values())
+        if in_flight or self.runs.newest_open(key) > at:
+            del self._confirmed[version_uid]
+            return False
+        return True
+
+
+__all__ = ["FleetKey", "Runs", "Store", "VersionKey", "is_due"]

@@ -1,0 +1,91 @@
+"""A queue of keys for level-triggered work: each key once, never twice at the same time, now or at a time.
+
+Both loops use it: the fleets' passes and the runs'. It knows no domain.
+"""
+
+import asyncio
+import heapq
+from collections import deque
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+
+class WorkQueue(Generic[K]):
+    """Deduplicating keys; a key added while it is worked on is worked on again afterwards."""
+
+    def __init__(self) -> None:
+        self._ready: deque[K] = deque()
+        self._queued: set[K] = set()
+        self._active: set[K] = set()
+        self._dirty: set[K] = set()
+        self._later: list[tuple[float, int, K]] = []  # loop time, a tie-breaker, key
+        self._due: dict[K, float] = {}  # earliest loop time per key; older heap entries are void
+        self._count = 0
+        self._wake = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._queued) + len(self._active)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is queued, worked on, or waiting for a time."""
+        return not self._queued and not self._active and not self._due
+
+    def add(self, key: K) -> None:
+        """Work on the key as soon as a worker is free."""
+        if key in self._active:
+            self._dirty.add(key)
+            return
+        if key not in self._queued:
+            self._queued.add(key)
+            self._ready.append(key)
+            self._wake.set()
+
+    def add_after(self, key: K, seconds: float) -> None:
+        """Work on the key in `seconds`, unless an earlier time is set for it already."""
+        at = asyncio.get_running_loop().time() + max(0.0, seconds)
+        if self._due.get(key, at + 1) <= at:
+            return
+        self._due[key] = at
+        self._count += 1
+        heapq.heappush(self._later, (at, self._count, key))
+        self._wake.set()
+
+    async def get(self) -> K:
+        """The next key; it is the caller's until `done`."""
+        while True:
+            self._promote()
+            if self._ready:
+                key = self._ready.popleft()
+                self._queued.discard(key)
+                self._active.add(key)
+                self._due.pop(key, None)
+                return key
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(self._seconds_to_next()):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    def done(self, key: K) -> None:
+        """The pass over the key is over."""
+        self._active.discard(key)
+        if key in self._dirty:
+            self._dirty.discard(key)
+            self.add(key)
+
+    def _promote(self) -> None:
+        now = asyncio.get_running_loop().time()
+        while self._later and self._later[0][0] <= now:
+            at, _, key = heapq.heappop(self._later)
+            if self._due.get(key) == at:
+                del self._due[key]
+                self.add(key)
+
+    def _seconds_to_next(self) -> float | None:
+        if not self._later:
+            return None
+        return max(0.0, self._later[0][0] - asyncio.get_running_loop().time())

@@ -1,0 +1,74 @@
+"""An event loop whose clock jumps to the next timer when nothing is ready: hours pass in milliseconds, deterministically."""
+
+import asyncio
+import selectors
+from collections.abc import Coroutine
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class DeadlockError(Exception):
+    """Every task waits and no timer is set: in a simulation that is a lost wake-up."""
+
+
+class _JumpingSelector(selectors.DefaultSelector):  # type: ignore[misc,valid-type]
+    """Instead of waiting for time to pass, lets it have passed."""
+
+    loop: "VirtualLoop"
+
+    def select(self, timeout: float | None = None) -> Any:
+        """Poll without waiting; then move the clock by what would have been waited."""
+        events = super().select(0)
+        if events:
+            return events
+        if timeout is None:
+            raise DeadlockError
+        self.loop.advance(timeout)
+        return events
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """A loop with virtual time, starting at 0."""
+
+    def __init__(self) -> None:
+        selector = _JumpingSelector()
+        selector.loop = self
+        self._virtual = 0.0
+        super().__init__(selector)
+
+    def time(self) -> float:
+        """Virtual seconds since the loop began."""
+        return self._virtual
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self._virtual += seconds
+
+
+def run_virtual(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end in virtual time."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(main)
+
+
+class VirtualClock:
+    """The clock of one party: virtual time plus its own error."""
+
+    def __init__(self, *, ahead_seconds: float = 0.0) -> None:
+        self.ahead_seconds = ahead_seconds
+
+    def now(self) -> datetime:
+        """This party's idea of the time."""
+        return EPOCH + timedelta(seconds=asyncio.get_running_loop().time() + self.ahead_seconds)
+
+    def boottime(self) -> float:
+        """Seconds that only ever rise."""
+        return asyncio.get_running_loop().time()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds)
