@@ -1,1 +1,1 @@
-"""A deterministic simulator: the production operator and pod machines in one loop with virtual time and injected faults."""
+"""A deterministic simulator: the production operator and pod machines in virtual time, with injected faults."""

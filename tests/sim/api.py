@@ -1,24 +1,27 @@
-"""An API server in memory for the simulator: resourceVersions, compare-and-swap, status subresource, preconditions, watches.
+"""An API server in memory for the simulator: resourceVersions, compare-and-swap, status subresource, watches.
 
-It implements what ``kube.api.Kube`` names; the contract tests hold it to what a real API server does. Faults come from ``Net``:
-a call may be delayed, lost before it is carried out, or carried out with its answer lost.
+It implements what ``kube.api.Kube`` names; the contract tests hold it to what a real API server does. Faults come from
+``Net``: a call may be delayed, lost before it is carried out, or carried out with its answer lost.
 """
 
 import asyncio
 import copy
 import json
 import random
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from pinfleet_operator.errors import Conflict, NotFound, Rejected, Unavailable
-
 from tests.sim.loop import EPOCH
+
+from pinfleet_operator.errors import Conflict, NotFound, Rejected, Unavailable
+from pinfleet_operator.kube.resources import Resource
 
 Json = dict[str, Any]
 Check = Callable[[str, Json | None, Json | None], None]
+BOOKMARK_SECONDS = 60.0
 TERMINAL = {"Succeeded", "Failed", "Cancelled", "TimedOut"}
 
 
@@ -47,13 +50,13 @@ class Net:
 
 
 class Server:
-    """The objects, their history and their watchers; shared by every client."""
+    """The objects and their history; shared by every client."""
 
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str, str], Json] = {}
         self.resource_version = 100
         self.history: list[tuple[int, str, str, Json]] = []  # rv, plural, ADDED/MODIFIED/DELETED, object
-        self.watchers: list[Callable[[str, str, Json], None]] = []
+        self.changed = asyncio.Event()  # set, and replaced by another, at every change
         self.checks: list[Check] = []
         self._uids = 0
 
@@ -128,6 +131,10 @@ class Server:
         """Every object of a kind, by namespace and name."""
         return [self.objects[key] for key in sorted(self.objects) if key[0] == plural]
 
+    def after(self, resource_version: int) -> list[tuple[int, str, str, Json]]:
+        """Every change after a resourceVersion."""
+        return self.history[bisect_right(self.history, resource_version, key=lambda change: change[0]) :]
+
     def store(self, plural: str, verb: str, old: Json | None, new: Json) -> Json:
         """Commit one change and tell the watchers."""
         for check in self.checks:
@@ -142,8 +149,8 @@ class Server:
         else:
             self.objects[key] = new
         self.history.append((self.resource_version, plural, verb, new))
-        for watcher in list(self.watchers):
-            watcher(plural, verb, new)
+        self.changed.set()
+        self.changed = asyncio.Event()
         return new
 
     def _collect(self, uid: str) -> None:
@@ -164,68 +171,101 @@ class Client:
         """The API server's clock, as its answers show it."""
         return self.server.now()
 
-    async def get(self, resource: Any, namespace: str, name: str) -> bytes:
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> bytes:
         """One object."""
-        return await self._call(lambda: encoded(self.server.read(resource.plural, namespace, name)))
+        return await self._call(lambda: encoded(self.server.read(resource.plural, namespace or "", name)))
 
-    async def list_all(
+    async def list_page(
         self,
-        resource: Any,
+        resource: Resource,
         *,
         namespace: str | None = None,
         label_selector: str | None = None,
         field_selector: str | None = None,
-        **_: Any,
-    ) -> tuple[list[bytes], str]:
-        """Every object that the selectors match, and the list's resourceVersion."""
+        **_: object,
+    ) -> bytes:
+        """Every object that the selectors match, in one page."""
 
-        def read() -> tuple[list[bytes], str]:
-            found = [
-                encoded(item)
+        def read() -> bytes:
+            items = [
+                item
                 for item in self.server.all(resource.plural)
                 if (namespace is None or item["metadata"]["namespace"] == namespace)
                 and matches(item["metadata"].get("labels", {}), label_selector, lambda labels, key: labels.get(key, ""))
                 and matches(item, field_selector, at_path)
             ]
-            return found, str(self.server.resource_version)
+            return encoded({"metadata": {"resourceVersion": str(self.server.resource_version)}, "items": items})
 
         return await self._call(read)
 
-    async def create(self, resource: Any, namespace: str, body: bytes, *, dry_run: bool = False) -> bytes:
+    async def watch(
+        self,
+        resource: Resource,
+        *,
+        resource_version: str | None = None,
+        send_initial_events: bool = False,
+        **_: object,
+    ) -> AsyncGenerator[bytes, None]:
+        """First every object if asked for, then every change in order, each after the net's delay."""
+        await self.net.before()
+        if send_initial_events:
+            at = self.server.resource_version
+            for item in self.server.all(resource.plural):
+                yield encoded({"type": "ADDED", "object": item})
+            yield encoded({"type": "BOOKMARK", "object": bookmark(at)})
+        else:
+            at = int(resource_version or 0)
+        while True:
+            changed = self.server.changed
+            for rv, plural, verb, item in self.server.after(at):
+                at = rv
+                if plural != resource.plural:
+                    continue
+                await asyncio.sleep(self.net.delay_seconds + self.net.rng.random() * self.net.jitter_seconds)
+                if self.net.is_cut:
+                    raise Unavailable("cannot watch: the stream was cut")
+                yield encoded({"type": verb, "object": item})
+            try:
+                async with asyncio.timeout(BOOKMARK_SECONDS):
+                    await changed.wait()
+            except TimeoutError:
+                yield encoded({"type": "BOOKMARK", "object": bookmark(at)})
+
+    async def create(self, resource: Resource, namespace: str | None, body: bytes, *, dry_run: bool = False) -> bytes:
         """Store a new object."""
         if dry_run:
             return await self._call(lambda: body)
         made = json.loads(body)
-        return await self._write("create", resource, lambda: self.server.create(resource.plural, namespace, made))
+        return await self._write("create", resource, lambda: self.server.create(resource.plural, namespace or "", made))
 
     async def merge_patch(
-        self, resource: Any, namespace: str, name: str, body: bytes, *, subresource: str | None = None
+        self, resource: Resource, namespace: str | None, name: str, body: bytes, *, subresource: str | None = None
     ) -> bytes:
         """Merge a patch."""
         patch = json.loads(body)
         return await self._write(
-            "patch", resource, lambda: self.server.patch(resource.plural, namespace, name, patch, subresource)
+            "patch", resource, lambda: self.server.patch(resource.plural, namespace or "", name, patch, subresource)
         )
 
     async def delete(
         self,
-        resource: Any,
-        namespace: str,
+        resource: Resource,
+        namespace: str | None,
         name: str,
         *,
         uid: str | None = None,
         resource_version: str | None = None,
-        **_: Any,
+        **_: object,
     ) -> None:
         """Delete an object."""
 
         def remove() -> Json:
-            self.server.delete(resource.plural, namespace, name, uid, resource_version)
+            self.server.delete(resource.plural, namespace or "", name, uid, resource_version)
             return {}
 
         await self._write("delete", resource, remove)
 
-    async def _write(self, verb: str, resource: Any, do: Callable[[], Json]) -> bytes:
+    async def _write(self, verb: str, resource: Resource, do: Callable[[], Json]) -> bytes:
         self._may_write()
 
         def counted() -> bytes:
@@ -235,34 +275,17 @@ class Client:
 
         return await self._call(counted)
 
-    async def _call(self, do: Callable[[], Any]) -> Any:
+    async def _call(self, do: Callable[[], bytes]) -> bytes:
         await self.net.before()
         done = do()
         await self.net.after()
         return done
 
 
-async def follow(client: Client, plural: str, decode: Callable[[bytes], Any], sink: Any) -> None:
-    """A reflector's work on the simulated server: the list, then every change in order, each after the net's delay."""
-    queue: asyncio.Queue[tuple[str, Json]] = asyncio.Queue()
-
-    def heard(kind: str, verb: str, item: Json) -> None:
-        if kind == plural:
-            queue.put_nowait((verb, item))
-
-    client.server.watchers.append(heard)
-    try:
-        items = [decode(encoded(item)) for item in client.server.all(plural)]
-        sink.replace(items, str(client.server.resource_version))
-        while True:
-            verb, item = await queue.get()
-            await asyncio.sleep(client.net.delay_seconds + client.net.rng.random() * client.net.jitter_seconds)
-            while client.net.is_cut:
-                await asyncio.sleep(0.1)
-            deliver = sink.remove if verb == "DELETED" else sink.upsert
-            deliver(decode(encoded(item)), item["metadata"]["resourceVersion"])
-    finally:
-        client.server.watchers.remove(heard)
+def bookmark(resource_version: int) -> Json:
+    """The object of a bookmark that ends an initial list, or says that nothing changed."""
+    marks = {"k8s.io/initial-events-end": "true"}
+    return {"metadata": {"resourceVersion": str(resource_version), "annotations": marks}}
 
 
 def run_rules(plural: str, old: Json | None, new: Json | None) -> None:

@@ -1,4 +1,4 @@
-"""An event loop whose clock jumps to the next timer when nothing is ready: hours pass in milliseconds, deterministically."""
+"""An event loop whose clock jumps to the next timer when nothing is ready: hours pass in milliseconds."""
 
 import asyncio
 import selectors
@@ -15,7 +15,7 @@ class DeadlockError(Exception):
     """Every task waits and no timer is set: in a simulation that is a lost wake-up."""
 
 
-class _JumpingSelector(selectors.DefaultSelector):  # type: ignore[misc,valid-type]
+class _JumpingSelector(selectors.DefaultSelector):
     """Instead of waiting for time to pass, lets it have passed."""
 
     loop: "VirtualLoop"

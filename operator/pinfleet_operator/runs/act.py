@@ -1,7 +1,7 @@
 """Carries out what ``judge`` decided for a run: one write, or one call to a pod.
 
-Every write carries the resourceVersion of the decision; its answer goes into the store. Whatever fails is looked at again
-from scratch: nothing here retries, and nothing here decides about the run.
+Every write carries the resourceVersion of the decision; its answer goes into the store. Whatever fails is looked at
+again from scratch: nothing here retries, and nothing here decides about the run.
 """
 
 from dataclasses import replace
@@ -10,13 +10,14 @@ from typing import assert_never
 
 import msgspec
 import structlog
-from pinfleet.wire import Offer, OfferLimits, Previous
 
+from pinfleet.wire import Offer, OfferLimits, Previous
+from pinfleet_operator import crash
 from pinfleet_operator.api import keys
 from pinfleet_operator.api.child import PodRecord
 from pinfleet_operator.api.run import RESULT_LIMIT_BYTES, Limits, RunRecord, decode_run, decode_run_and_input
 from pinfleet_operator.api.settings import Settings
-from pinfleet_operator.errors import ClusterError, Conflict, NotFound, PodError, PodRefused, Rejected
+from pinfleet_operator.errors import ClusterError, Conflict, NotFound, PodRefused, Rejected
 from pinfleet_operator.kube.api import Kube
 from pinfleet_operator.kube.resources import AGENT_RUNS, PODS
 from pinfleet_operator.runs import patch
@@ -94,7 +95,9 @@ class Act:
                 await self._end(run, action, s)
                 return
             case WriteParked():
-                body = patch.parked(run, action, now)
+                await self._write(run, patch.parked(run, action, now))
+                crash.point("parked")
+                return
             case WriteHeld():
                 body = patch.held(run, action, now)
             case WritePending():
@@ -139,6 +142,7 @@ class Act:
             return
         try:
             await self._write(run, patch.end(run, action, s.now))
+            crash.point("ended")
         except Rejected as err:
             await self._refuse_result(run, action, s, str(err))
 
@@ -159,6 +163,7 @@ class Act:
             answer = await self._write(run, body)
         finally:
             await self._store.end_assignment(token)
+        crash.point("woken" if action.wake else "assigned")
         assigned, given = decode_run_and_input(answer)
         memory = self._memory.of(run.uid)
         memory.assigned(previous)
@@ -234,6 +239,7 @@ class Act:
         )
         try:
             await self._dispatch.offer(pod, run.uid, offer)
+            crash.point("accepted")
         except PodRefused as refusal:
             if refusal.code == "stale_epoch" and isinstance(refusal.value, int):
                 memory.above_epoch = max(memory.above_epoch, refusal.value)

@@ -1,24 +1,23 @@
 """Speaks with agent pods: one long poll each, and the offers, acks and ends of the run loop.
 
-It keeps the store's mirrors up to date and tells the loop which runs a pod's answer is about. It decides nothing: what an
-answer means for a run is ``judge``'s business.
+It keeps the store's mirrors up to date and tells the loop which runs a pod's answer is about. It decides nothing: what
+an answer means for a run is ``judge``'s business.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
 import structlog
-from pinfleet.wire import Accepted, EndReason, Offer, StateAnswer
 
+from pinfleet.wire import Accepted, EndReason, Offer, StateAnswer
 from pinfleet_operator.api.child import PodRecord
 from pinfleet_operator.api.mirror import PodMirror
 from pinfleet_operator.api.settings import Settings
 from pinfleet_operator.clock import Clock
 from pinfleet_operator.errors import PodError, PodRefused
 from pinfleet_operator.kube.api import Kube
-from pinfleet_operator.lease import Leader
 from pinfleet_operator.store import Store
-from pinfleet_operator.wire import PodTarget, Pods
+from pinfleet_operator.wire import Pods, PodTarget
 
 RETRY_SECONDS = 1.0
 CLOSING = frozenset({"full", "draining", "wrong_pod", "wrong_version"})
@@ -31,9 +30,27 @@ class Dispatch:
     """The operator's side of the run protocol's calls."""
 
     def __init__(
-        self, *, store: Store, pods: Pods, kube: Kube, leader: Leader, clock: Clock, settings: Settings
+        self,
+        *,
+        store: Store,
+        pods: Pods,
+        kube: Kube,
+        clock: Clock,
+        settings: Settings,
+        raise_transitions: Callable[[int], Awaitable[None]],
     ) -> None:
-        self._store, self._pods, self._kube, self._leader = store, pods, kube, leader
+        """Make a dispatch that polls nobody yet.
+
+        Args:
+            store: holds the mirrors that the answers go into.
+            pods: the calls.
+            kube: its clock alone.
+            clock: for pauses.
+            settings: times.
+            raise_transitions: called with the leaseTransitions that a pod has seen, above ours.
+        """
+        self._store, self._pods, self._kube = store, pods, kube
+        self._raise_transitions = raise_transitions
         self._clock, self._settings = clock, settings
         self._polls: dict[str, asyncio.Task[None]] = {}
         self.on_runs: list[Callable[[set[str], str], None]] = []  # a pod's answer is about these runs; its uid
@@ -120,7 +137,7 @@ class Dispatch:
             mirror.refuses = True
             self._tell_pod(pod)
         if refusal.code == "stale_leader" and isinstance(refusal.value, int):
-            await self._leader.raise_transitions(refusal.value)
+            await self._raise_transitions(refusal.value)
 
     # Polls
 

@@ -1,7 +1,7 @@
 """The run loop: every event makes a run's key due, every pass asks ``judge`` from scratch and carries out the answer.
 
-Events come from the watches, from pods' answers, from fleets' passes and from the clock. A key is never worked on twice at a
-time, and stays due until there is nothing left to do for it.
+Events come from the watches, from pods' answers, from fleets' passes and from the clock. A key is never worked on twice
+at a time, and stays due until there is nothing left to do for it.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ class RunLoop:
 
     def __init__(self, *, store: Store, kube: Kube, dispatch: Dispatch, settings: Settings) -> None:
         self._store, self._kube, self._dispatch, self._settings = store, kube, dispatch, settings
-        self._memory, self._waiters = Memory(), Waiters()
+        self._memory, self._waiters = Memory(kube.server_now), Waiters()
         self._act = Act(store=store, kube=kube, dispatch=dispatch, memory=self._memory, settings=settings)
         self._ended = EndedRuns(store)
         self.queue: WorkQueue[str] = WorkQueue()
@@ -67,7 +67,7 @@ class RunLoop:
 
     async def once(self, uid: str) -> None:
         """One pass over one run; whatever fails is looked at again after a while."""
-        memory = self._memory.of(uid, self._kube.server_now())
+        memory = self._memory.of(uid)
         situation = self._situation(uid)
         try:
             verdict = judge(situation)
@@ -75,7 +75,7 @@ class RunLoop:
                 await self._act.carry_out(situation, action)
             memory.failures = 0
         except Rejected as err:
-            log.error("write_rejected", uid=uid, cause=str(err))
+            log.warning("write_rejected", uid=uid, cause=str(err))
             self.queue.add_after(uid, REJECTED_RETRY_SECONDS)
             return
         except (ClusterError, PodError) as err:

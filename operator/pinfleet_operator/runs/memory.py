@@ -1,5 +1,6 @@
 """What this process remembers of a run between passes: hints that a new process does without."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -30,14 +31,15 @@ class RunMemory:
 class Memory:
     """Hints on every run that is worked on."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], datetime]) -> None:
         self._runs: dict[str, RunMemory] = {}
+        self._now = now
 
-    def of(self, uid: str, now: datetime | None = None) -> RunMemory:
+    def of(self, uid: str) -> RunMemory:
         """The run's hints, made when first asked for."""
         found = self._runs.get(uid)
         if found is None:
-            seen = now or datetime.min
+            seen = self._now()
             found = self._runs[uid] = RunMemory(seen_at=seen, reported_at=seen)
         return found
 

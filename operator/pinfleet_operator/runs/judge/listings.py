@@ -1,7 +1,6 @@
 """What pods list of a run beside its current execution: stale ones are ended, ended ones are acked (rules 2 and 11)."""
 
 from pinfleet.wire import EndReason
-
 from pinfleet_operator.runs.judge.situation import Ack, Action, ConfirmAbsent, Listed, Situation, Tell
 
 

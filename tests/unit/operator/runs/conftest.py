@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+
 from pinfleet.wire import RunListing
 from pinfleet_operator.api.child import PodRecord
 from pinfleet_operator.api.fleet import FleetView
@@ -128,7 +129,7 @@ def listing(state: Any = "running", **changes: Any) -> RunListing:
 
 def mirror(*runs: RunListing, **changes: Any) -> PodMirror:
     """A pod that answers."""
-    known = {"pod_uid": "pod-a", "version": "v1", "boot": "boot-a", "n": 5, "capacity": 10, "answered_at": NOW}
+    known: dict[str, Any] = {"pod_uid": "pod-a", "version": "v1", "boot": "boot-a", "n": 5, "capacity": 10, "answered_at": NOW}
     return PodMirror(**(known | changes), runs={run.uid: run for run in runs})
 
 

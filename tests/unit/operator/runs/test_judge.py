@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.unit.operator.runs.conftest import FLEET, NOW, PENDING, POD, RUNNING, ago, hence, listing, mirror
+
 from pinfleet.wire import Failure, Outcome, Wait
 from pinfleet_operator.api import keys
 from pinfleet_operator.api.run import RequestedLimits
@@ -30,8 +32,6 @@ from pinfleet_operator.runs.judge.situation import (
     WriteParked,
     WritePending,
 )
-
-from tests.unit.operator.runs.conftest import FLEET, NOW, PENDING, POD, RUNNING, ago, hence, listing, mirror
 
 Make = Callable[..., Situation]
 change = msgspec.structs.replace
@@ -82,7 +82,7 @@ def test_a_version_that_takes_no_runs_fails_the_run(situation: Make) -> None:
 
 
 @pytest.mark.parametrize(("size", "fails"), [(32 * 1024, False), (32 * 1024 + 1, True), (1_000_000, True)])
-def test_an_input_over_32_kib_fails_the_run(situation: Make, size: int, fails: bool) -> None:
+def test_an_input_over_32_kib_fails_the_run(situation: Make, size: int, *, fails: bool) -> None:
     """32 KiB of input are served, one byte more is refused."""
     (first,) = actions(situation(change(PENDING, input_bytes=size)))
 
@@ -263,7 +263,7 @@ def test_a_disruption_is_not_charged(situation: Make, pod: Any) -> None:
 
 
 def test_another_boot_is_another_process(situation: Make) -> None:
-    """Rule 5: a container that came back in place has lost the run; without the rule it would be offered the old epoch."""
+    """Rule 5: a container that came back in place has lost the run; without the rule it gets the old epoch."""
     s = situation(RUNNING, mirror=mirror(boot="boot-b"))
 
     (action,) = actions(s)

@@ -1,0 +1,45 @@
+"""The queue of keys that both loops work on."""
+
+import asyncio
+
+import pytest
+from pinfleet_operator.work_queue import WorkQueue
+
+from tests.sim.loop import run_virtual
+
+
+async def test_a_key_is_queued_once_and_never_worked_on_twice_at_a_time() -> None:
+    """A key that comes while it is worked on is worked on again afterwards, once."""
+    queue: WorkQueue[str] = WorkQueue()
+    for key in ("a", "a", "b", "a"):
+        queue.add(key)
+    first = await queue.get()
+    queue.add("a")
+    queue.add("a")
+    second = await queue.get()
+
+    assert (first, second) == ("a", "b")
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(queue.get(), 0.01)
+    queue.done("a")
+    assert await queue.get() == "a"
+
+
+def test_a_key_comes_at_its_earliest_time() -> None:
+    """Of several times the first counts, and a pass in between voids what was set before it."""
+
+    async def main() -> list[float]:
+        queue: WorkQueue[str] = WorkQueue()
+        loop = asyncio.get_running_loop()
+        queue.add_after("a", 100)
+        queue.add_after("a", 30)
+        queue.add_after("a", 60)
+        times = []
+        for _ in range(2):
+            key = await queue.get()
+            times.append(loop.time())
+            queue.done(key)
+            queue.add_after("a", 1000)
+        return times
+
+    assert run_virtual(main()) == [30, 1030]
