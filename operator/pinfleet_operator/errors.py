@@ -13,6 +13,8 @@
     ├── PodError                a pod's server said no, or nothing
     │   ├── PodRefused          an answer of 4xx or 5xx with a code of the run protocol
     │   └── PodUnreachable      no answer in time
+    ├── NotLeader               this process may not write: whatever it was doing must stop
+    ├── BadConfig               the operator's own environment cannot be used: it does not start
     ├── BadManifest             a user's object cannot be used: becomes a condition
     └── Bug                     a promise of ours is broken: the process stops
 
@@ -72,6 +74,14 @@ class PodRefused(PodError):
 
 class PodUnreachable(PodError):
     """The pod did not answer in time, or nobody listens there."""
+
+
+class NotLeader(PinfleetError):
+    """This process does not lead, or cannot know that it does; nothing may be written, no worker goes on after it."""
+
+
+class BadConfig(PinfleetError):
+    """The operator's environment cannot be used; the message names the variable and says what to write."""
 
 
 class BadManifest(PinfleetError):

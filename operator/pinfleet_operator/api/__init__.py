@@ -1,0 +1,1 @@
+"""Values that every other module speaks in: names, records, settings; pure."""

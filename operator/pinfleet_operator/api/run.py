@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final, Literal
 
 import msgspec
+
 from pinfleet.wire import Wait
 
 Phase = Literal["Pending", "Running", "Parked", "Held", "Succeeded", "Failed", "Cancelled", "TimedOut"]

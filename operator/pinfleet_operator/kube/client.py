@@ -1,0 +1,286 @@
+"""The HTTP client of the API server: every call once, with a time limit, and errors of ours alone.
+
+It is `api.Kube` over one aiohttp session. It retries nothing: whether another try is safe is the caller's knowledge.
+The guard is asked right before each write leaves, after any wait for a free connection.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime, timedelta
+from typing import Final, Self
+from urllib.parse import urlencode
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from pinfleet_operator.api.keys import FIELD_MANAGER
+from pinfleet_operator.clock import Clock
+from pinfleet_operator.errors import Unavailable
+from pinfleet_operator.kube.answers import Call, failure
+from pinfleet_operator.kube.api import Match, Propagation
+from pinfleet_operator.kube.credentials import Endpoint
+from pinfleet_operator.kube.lines import split_lines
+from pinfleet_operator.kube.resources import Resource
+from pinfleet_operator.kube.server_clock import ServerClock
+from pinfleet_operator.kube.session import BROKEN, open_session, words
+
+WRITES_AT_ONCE: Final = 32  # facts: past 16 connections the API server only queues
+READS_AT_ONCE: Final = 16
+CONNECTIONS: Final = WRITES_AT_ONCE + READS_AT_ONCE + 16  # and watches: no call waits for a connection unseen
+
+CALL_SECONDS: Final = 10.0
+LIST_SECONDS: Final = 60.0
+CONNECT_SECONDS: Final = 5.0
+SILENCE_SECONDS: Final = 75.0  # the server sends a bookmark every minute
+
+MERGE_PATCH: Final = {"Content-Type": "application/merge-patch+json"}
+JSON_PATCH: Final = {"Content-Type": "application/json-patch+json"}
+JSON: Final = {"Content-Type": "application/json"}
+
+UNLIMITED: Final = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)  # the call's own limit holds
+
+Params = Mapping[str, str | int | None]
+Guard = Callable[[], None]
+
+
+class KubeClient:
+    """`api.Kube` over HTTP; use it as an async context manager, or `close` it."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        clock: Clock,
+        *,
+        guard: Guard | None = None,
+        call_seconds: float = CALL_SECONDS,
+        list_seconds: float = LIST_SECONDS,
+        silence_seconds: float = SILENCE_SECONDS,
+    ) -> None:
+        self.writes: Counter[tuple[str, str]] = Counter()  # (plural, or plural/subresource; verb) -> writes sent
+        self.server_clock = ServerClock()
+        self._endpoint, self._clock, self._guard = endpoint, clock, guard
+        self._call_seconds, self._list_seconds, self._silence_seconds = call_seconds, list_seconds, silence_seconds
+        self._writing = asyncio.Semaphore(WRITES_AT_ONCE)
+        self._reading = asyncio.Semaphore(READS_AT_ONCE)
+        self._session = open_session(CONNECTIONS, ssl_context=endpoint.ssl_context)
+
+    def guarded(self, guard: Guard) -> "KubeClient":
+        """The same client, session and counts, whose writes ask `guard` first; only the original closes them."""
+        twin = object.__new__(KubeClient)
+        twin.__dict__.update(self.__dict__, _guard=guard)
+        return twin
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._session.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @property
+    def server_offset_seconds(self) -> float:
+        """The API server's clock minus ours."""
+        return self.server_clock.offset_seconds
+
+    def server_now(self) -> datetime:
+        """The API server's wall clock."""
+        return self._clock.now() + timedelta(seconds=self.server_offset_seconds)
+
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> bytes:
+        """One object, read consistently."""
+        return await self._ask("GET", Call("get", resource, namespace, name))
+
+    async def list_page(
+        self,
+        resource: Resource,
+        *,
+        namespace: str | None = None,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        resource_version: str | None = None,
+        resource_version_match: Match | None = None,
+        limit: int | None = None,
+        continue_token: str | None = None,
+    ) -> bytes:
+        """One page of a collection."""
+        params: Params = {
+            "labelSelector": label_selector,
+            "fieldSelector": field_selector,
+            "resourceVersion": resource_version,
+            "resourceVersionMatch": resource_version_match,
+            "limit": limit,
+            "continue": continue_token,
+        }
+        return await self._ask("GET", Call("list", resource, namespace), params, seconds=self._list_seconds)
+
+    async def create(self, resource: Resource, namespace: str | None, body: bytes, *, dry_run: bool = False) -> bytes:
+        """Create an object."""
+        call = Call("dry-run" if dry_run else "create", resource, namespace, _name_in(body))
+        params: Params = {"fieldManager": FIELD_MANAGER, "dryRun": "All" if dry_run else None}
+        return await self._ask("POST", call, params, body=body, headers=JSON)
+
+    async def merge_patch(
+        self, resource: Resource, namespace: str | None, name: str, body: bytes, *, subresource: str | None = None
+    ) -> bytes:
+        """Merge JSON into an object."""
+        call = Call("patch", resource, namespace, name, subresource)
+        return await self._ask("PATCH", call, {"fieldManager": FIELD_MANAGER}, body=body, headers=MERGE_PATCH)
+
+    async def json_patch(
+        self, resource: Resource, namespace: str | None, name: str, body: bytes, *, subresource: str | None = None
+    ) -> bytes:
+        """Apply RFC 6902 operations."""
+        call = Call("patch", resource, namespace, name, subresource)
+        return await self._ask("PATCH", call, {"fieldManager": FIELD_MANAGER}, body=body, headers=JSON_PATCH)
+
+    async def delete(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        name: str,
+        *,
+        uid: str | None = None,
+        resource_version: str | None = None,
+        grace_seconds: int | None = None,
+        propagation: Propagation | None = None,
+    ) -> None:
+        """Delete an object if it still is the one that is meant."""
+        preconditions = {"uid": uid, "resourceVersion": resource_version}
+        options = {
+            "kind": "DeleteOptions",
+            "apiVersion": "v1",
+            "preconditions": {key: value for key, value in preconditions.items() if value is not None} or None,
+            "gracePeriodSeconds": grace_seconds,
+            "propagationPolicy": propagation,
+        }
+        body = msgspec.json.encode({key: value for key, value in options.items() if value is not None})
+        await self._ask("DELETE", Call("delete", resource, namespace, name), body=body, headers=JSON)
+
+    async def watch(
+        self,
+        resource: Resource,
+        *,
+        namespace: str | None = None,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        resource_version: str | None = None,
+        send_initial_events: bool = False,
+        timeout_seconds: int | None = None,
+    ) -> AsyncGenerator[bytes, None]:
+        """The events after `resource_version`, one line each."""
+        call = Call("watch", resource, namespace)
+        params: Params = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "labelSelector": label_selector,
+            "fieldSelector": field_selector,
+            "resourceVersion": resource_version,
+            "sendInitialEvents": "true" if send_initial_events else None,
+            "resourceVersionMatch": "NotOlderThan" if send_initial_events else None,
+            "timeoutSeconds": timeout_seconds,
+        }
+        limit = aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS, sock_read=self._silence_seconds)
+        try:
+            async with await self._open("GET", call, params, limit) as response:
+                if response.status != 200:  # noqa: PLR2004 - OK
+                    raise await self._failure(call, response)
+                async for line in split_lines(response.content.iter_any()):
+                    yield line
+        except aiohttp.SocketTimeoutError as err:
+            raise Unavailable(call.cannot(f"neither event nor bookmark in {self._silence_seconds:g} s")) from err
+        except BROKEN as err:
+            raise Unavailable(call.cannot(words(err))) from err
+
+    async def _ask(
+        self,
+        method: str,
+        call: Call,
+        params: Params | None = None,
+        *,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        seconds: float | None = None,
+    ) -> bytes:
+        """One request and its whole answer, within the time limit, waiting for a free connection included."""
+        limit = seconds or self._call_seconds
+        is_write = method != "GET"
+        try:
+            async with asyncio.timeout(limit), self._slot(is_write):
+                opened = self._open(
+                    method, call, params or {}, UNLIMITED, body=body, headers=headers, is_write=is_write
+                )
+                async with await opened as response:
+                    if response.status >= 300:  # noqa: PLR2004 - neither OK nor Created
+                        raise await self._failure(call, response)
+                    return await response.read()
+        except TimeoutError as err:
+            raise Unavailable(call.cannot(f"no answer in {limit:g} s")) from err
+        except BROKEN as err:
+            raise Unavailable(call.cannot(words(err))) from err
+
+    def _slot(self, is_write: bool) -> AbstractAsyncContextManager[None]:  # noqa: FBT001 - private
+        return self._writing if is_write else self._reading
+
+    async def _open(
+        self,
+        method: str,
+        call: Call,
+        params: Params,
+        limit: aiohttp.ClientTimeout,
+        *,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        is_write: bool = False,
+    ) -> aiohttp.ClientResponse:
+        given = {key: value for key, value in params.items() if value is not None}
+        query = "?" + urlencode(given) if given else ""
+        path = call.resource.path(call.namespace, call.name if method != "POST" else None, call.subresource)
+        url = URL(self._endpoint.server + path + query, encoded=True)
+        token = await self._endpoint.tokens.authorization()
+        all_headers = {**(headers or {}), **({"Authorization": token} if token else {})}
+        if is_write:
+            if self._guard is not None:
+                self._guard()
+            where = call.resource.plural + (f"/{call.subresource}" if call.subresource else "")
+            self.writes[where, call.verb] += 1
+        began = self._clock.now()
+        response = await self._session.request(
+            method,
+            url,
+            data=body,
+            headers=all_headers,
+            timeout=limit,
+            allow_redirects=False,
+            server_hostname=self._endpoint.server_name,
+        )
+        self.server_clock.hear(
+            response.headers.get("Date", ""), began=began, ended=self._clock.now(), boottime=self._clock.boottime()
+        )
+        return response
+
+    async def _failure(self, call: Call, response: aiohttp.ClientResponse) -> Exception:
+        body = await response.read()
+        if response.status == 401:  # noqa: PLR2004 - Unauthorized
+            await self._endpoint.tokens.reload()
+        return failure(call, response.status, body, response.headers.get("Retry-After"))
+
+
+class _Named(msgspec.Struct):
+    name: str | None = None
+
+
+class _Body(msgspec.Struct):
+    metadata: _Named
+
+
+def _name_in(body: bytes) -> str | None:
+    try:
+        return msgspec.json.decode(body, type=_Body).metadata.name
+    except msgspec.MsgspecError:
+        return None

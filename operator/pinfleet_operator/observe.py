@@ -1,0 +1,240 @@
+"""Reads the world for a fleet's pass: the fleet itself consistently, the rest from the store.
+
+Caller: ``reconcile``. It decides nothing; what it cannot read it raises, and the pass is made again later. Counts and
+their resourceVersion are read without a pause between them.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeVar
+
+import msgspec
+from pydantic import ValidationError
+
+from pinfleet_operator.api.child import PodRecord, VersionRecord
+from pinfleet_operator.api.mirror import PodMirror
+from pinfleet_operator.api.models.agent_deployment import AgentDeploymentSpec, AgentDeploymentStatus
+from pinfleet_operator.api.models.base import Model, ObjectMeta
+from pinfleet_operator.api.settings import Settings
+from pinfleet_operator.errors import Forbidden, NotFound, Rejected
+from pinfleet_operator.kube.api import Kube
+from pinfleet_operator.kube.resources import AGENT_DEPLOYMENTS, NAMESPACES, PODS, PVCS
+from pinfleet_operator.plan import naming
+from pinfleet_operator.plan.desired import Desired, draft_of, find_desired
+from pinfleet_operator.plan.memory import FleetMemory, Memory, Verdict, note
+from pinfleet_operator.plan.render import pod_object
+from pinfleet_operator.plan.words import cut
+from pinfleet_operator.plan.world import FleetState, LostVersion, PodView, Reach, VersionView, World
+from pinfleet_operator.store import Store
+
+VERDICT_SECONDS: Final = 300.0
+"""A template that the API server refused is asked for again after this: what refuses it may be a changing policy."""
+
+M = TypeVar("M", bound=Model)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What was asked of the API server for one pass."""
+
+    fleet: FleetState | None
+    is_namespace_ending: bool
+    template_error: str | None = None
+    is_claim_missing: bool = False
+
+
+class Observer:
+    """Makes a ``World`` of one fleet at a time."""
+
+    def __init__(self, *, store: Store, kube: Kube, memory: Memory, settings: Settings) -> None:
+        self._store, self._kube, self._memory, self._settings = store, kube, memory, settings
+
+    async def observe(self, namespace: str, name: str) -> World:
+        """Everything that a pass over the fleet decides on.
+
+        Raises:
+            ClusterError: something could not be read; nothing is decided then.
+        """
+        fleet = await self._fleet(namespace, name)
+        is_ending = fleet is None or fleet.is_deleting
+        asked = _Asked(fleet, is_ending and await self._is_namespace_ending(namespace))
+        world = self._world(namespace, name, asked)
+        if not is_ending and world.is_synced:
+            error = await self._template_error(world)
+            claim = await self._is_claim_missing(world)
+            if error is not None or claim:
+                asked = replace(asked, template_error=error, is_claim_missing=claim)
+        return self._world(namespace, name, asked)  # again: the store went on while the API server was asked
+
+    # Of the API server
+
+    async def _fleet(self, namespace: str, name: str) -> FleetState | None:
+        try:
+            raw: Any = msgspec.json.decode(await self._kube.get(AGENT_DEPLOYMENTS, namespace, name))
+        except NotFound:
+            return None
+        where = f"AgentDeployment {namespace}/{name}"
+        meta = _required(ObjectMeta, raw.get("metadata"), where)
+        spec: AgentDeploymentSpec | None = None
+        error = ""
+        try:
+            spec = AgentDeploymentSpec.model_validate(raw.get("spec"))
+        except ValidationError as err:
+            error = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in err.errors())
+        return FleetState(
+            uid=meta.uid,
+            generation=meta.generation,
+            resource_version=meta.resource_version,
+            spec=spec,
+            spec_error=cut(error),
+            status=_required(AgentDeploymentStatus, raw.get("status") or {}, where),
+            is_deleting=meta.deletion_timestamp is not None,
+            finalizers=meta.finalizers,
+        )
+
+    async def _is_namespace_ending(self, namespace: str) -> bool:
+        try:
+            found: Any = msgspec.json.decode(await self._kube.get(NAMESPACES, None, namespace))
+        except NotFound:
+            return True
+        return "deletionTimestamp" in found.get("metadata", {})
+
+    async def _template_error(self, world: World) -> str | None:
+        """Ask the API server about the pods of a version that is to be made; its answer holds for the spec's hash."""
+        draft = draft_of(world)
+        if draft is None:
+            return None
+        memory = self._of(world)
+        known = memory.verdict
+        fresh_after = world.now - timedelta(seconds=VERDICT_SECONDS)
+        if known is None or known.spec_hash != draft.spec_hash:
+            known = None
+        if known is not None and (known.error is None or known.asked_at > fresh_after):
+            return known.error
+        name = naming.pod_name_of(world.name, draft.id, 0)
+        body = pod_object(draft.template, namespace=world.namespace, name=name, owner=None)
+        error: str | None = None
+        try:
+            await self._kube.create(PODS, world.namespace, msgspec.json.encode(body), dry_run=True)
+        except Rejected as err:
+            error = str(err)
+        except Forbidden:
+            pass  # quota, Pod Security: the template is valid; the version's own pods will say what refuses them
+        memory.verdict = Verdict(draft.spec_hash, error, world.now)
+        return error
+
+    async def _is_claim_missing(self, world: World) -> bool:
+        """Ask only while a version that the spec asks for has no pod."""
+        found = find_desired(world)
+        if not isinstance(found, Desired) or found.existing is None or found.existing.live:
+            return False
+        claim = found.existing.record.claim_name
+        if claim is None:
+            return False
+        try:
+            await self._kube.get(PVCS, world.namespace, claim)
+        except NotFound:
+            return True
+        return False
+
+    # Of the store
+
+    def _world(self, namespace: str, name: str, asked: _Asked) -> World:
+        store, now = self._store, self._kube.server_now()
+        memory = self._memory.of((namespace, name))
+        records = store.versions_of(namespace, name)
+        pods = {record.uid: store.pods_of(record.uid) for record in records}
+        memory.keep(set(pods), {pod.uid for each in pods.values() for pod in each})
+        view = store.catalog.get((namespace, name))
+        return World(
+            namespace=namespace,
+            name=name,
+            now=now,
+            fleet=asked.fleet,
+            versions=tuple(self._version(record, pods[record.uid], memory, now) for record in records),
+            lost=self._lost(namespace, name, asked.fleet, {record.id for record in records}),
+            unpinned=store.unpinned(namespace, name),
+            counted_at=store.watched_resource_version,
+            is_synced=store.is_synced,
+            reach=self._reach(now),
+            is_namespace_ending=asked.is_namespace_ending,
+            takes_no_pins=view is None or view.is_deleting,
+            template_error=asked.template_error,
+            is_claim_missing=asked.is_claim_missing,
+            status_written_at=memory.status_written_at,
+            settings=self._settings,
+        )
+
+    def _version(
+        self, record: VersionRecord, pods: tuple[PodRecord, ...], memory: FleetMemory, now: datetime
+    ) -> VersionView:
+        counts = self._store.counts(record.namespace, record.fleet, record.id)
+        return VersionView(
+            record=record,
+            counts=counts,
+            due=self._store.due(record.namespace, record.fleet, record.id, now),
+            pods=tuple(self._pod(pod, memory, now) for pod in pods),
+            is_confirmed_empty=self._store.confirmed_empty(record.uid),
+            empty_since=note(memory.empty_versions, record.uid, now, holds=counts.open == 0),
+            has_secret=record.uid in memory.secrets,
+            refusal=memory.refusals.get(record.uid),
+        )
+
+    def _pod(self, record: PodRecord, memory: FleetMemory, now: datetime) -> PodView:
+        store = self._store
+        mirror = store.mirror(record.uid)
+        # What a dead pod once listed no longer counts: it can neither go on with it nor be acked.
+        runs = len(store.runs.assigned_to(record.uid)) if record.is_terminal else store.runs_on(record.uid)
+        return PodView(
+            record=record,
+            runs=runs,
+            has_answered=mirror is not None and mirror.has_answered,
+            answers=mirror is not None and _answers(record, mirror),
+            failing_since=mirror.failing_since if mirror is not None else None,
+            capacity=mirror.capacity if mirror is not None else 0,
+            is_closed=record.uid in store.closed,
+            empty_since=note(memory.empty_pods, record.uid, now, holds=runs == 0),
+            deleting_since=note(memory.deleting_pods, record.uid, now, holds=record.deleting),
+        )
+
+    def _lost(self, namespace: str, name: str, fleet: FleetState | None, known: set[str]) -> tuple[LostVersion, ...]:
+        if fleet is None:
+            return ()
+        found = []
+        for each in fleet.status.versions:
+            counts = self._store.counts(namespace, name, each.name)
+            if each.name not in known and counts.open > 0:
+                found.append(LostVersion(each.name, counts))
+        return tuple(found)
+
+    def _reach(self, now: datetime) -> Reach:
+        """How many of the operator's pods answer; those that never served are still starting and do not count."""
+        silent_before = now - timedelta(seconds=self._settings.unreachable_seconds)
+        answering = unreachable = 0
+        for mirror in self._store.mirrors():
+            pod = self._store.pods.get(mirror.pod_uid)
+            if pod is None or pod.is_terminal or pod.deleting:
+                continue
+            if mirror.failing_since is None:
+                answering += 1
+            elif mirror.failing_since <= silent_before and (
+                mirror.has_answered or pod.ready or self._store.runs.assigned_to(pod.uid)
+            ):
+                unreachable += 1
+        return Reach(answering, unreachable)
+
+    def _of(self, world: World) -> FleetMemory:
+        return self._memory.of((world.namespace, world.name))
+
+
+def _answers(record: PodRecord, mirror: PodMirror) -> bool:
+    is_right = mirror.has_answered and mirror.version == record.version
+    return is_right and mirror.failing_since is None and not mirror.draining
+
+
+def _required(model: type[M], raw: Any, where: str) -> M:
+    """A part that the API server's schema guarantees."""
+    try:
+        return model.model_validate(raw)
+    except ValidationError as err:
+        raise Rejected(f"cannot read {where}: {err.errors()[0]['msg']}") from err

@@ -1,0 +1,60 @@
+"""How many pods a version should have (run protocol, "Pods of a version"). Pure."""
+
+from math import ceil
+
+from pinfleet_operator.api.models.agent_deployment import AgentDeploymentSpec
+from pinfleet_operator.plan.leaving import Stage
+from pinfleet_operator.plan.roles import Role
+from pinfleet_operator.plan.world import VersionView, World
+
+
+def pods_wanted(world: World, version: VersionView, role: Role, stage: Stage | None) -> int | None:
+    """Number of pods that the version should have; None: leave those that are there.
+
+    Args:
+        world: what the pass sees.
+        version: the version.
+        role: its task.
+        stage: how far it is on its way out; None unless it leaves.
+    """
+    spec = world.fleet.spec if world.fleet is not None else None
+    if role is Role.LEAVING:
+        return _leaving(version, _most(spec), stage)
+    if spec is None:
+        return None
+    if role is Role.CANDIDATE:
+        return max(ready_needed(spec), _for_demand(version, demand(version), _most(spec)))
+    unpinned = 0 if spec.paused else world.unpinned
+    return max(spec.replicas, _for_demand(version, demand(version) + unpinned, _most(spec)))
+
+
+def ready_needed(spec: AgentDeploymentSpec) -> int:
+    """Pods that must be ready before a version becomes active."""
+    return max(1, spec.replicas)
+
+
+def demand(version: VersionView) -> int:
+    """Runs of the version that need a slot: on a pod, waiting for one, or parked with a timer due."""
+    return version.counts.running + version.counts.pending + version.due
+
+
+def _for_demand(version: VersionView, runs: int, most: int) -> int:
+    """Enough pods for the runs; one, as long as a run of the version is open at all."""
+    floor = 1 if version.counts.open > 0 else 0
+    return max(floor, min(most, ceil(runs / version.record.runs_per_pod)))
+
+
+def _leaving(version: VersionView, most: int, stage: Stage | None) -> int | None:
+    """The pods that hold runs, and one more while a run has no slot; all of them while zero is not certain."""
+    if version.counts.open == 0:
+        return 0 if stage is Stage.EMPTY else None
+    busy = [pod for pod in version.live if pod.runs > 0]
+    held = sum(pod.runs for pod in busy)
+    unplaced = max(0, demand(version) - held)
+    free = sum(max(0, version.record.runs_per_pod - pod.runs) for pod in busy)
+    spare = 1 if unplaced > free else 0
+    return max(1, min(len(busy) + spare, max(most, len(busy))))
+
+
+def _most(spec: AgentDeploymentSpec | None) -> int:
+    return 1 if spec is None else spec.max_replicas

@@ -1,0 +1,234 @@
+"""A fleet's pass, and the queue that makes it: observe, plan, apply, from scratch, one fleet at a time.
+
+Whatever happens (an event of kopf, a change in the store, a pod's answer, the clock) makes a fleet's key due; nobody
+hands over what changed. A fleet that fails backs off alone.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from pinfleet_operator.api.child import PodRecord, VersionRecord
+from pinfleet_operator.api.run import RunRecord
+from pinfleet_operator.api.settings import Settings
+from pinfleet_operator.apply import Applier
+from pinfleet_operator.clock import Clock
+from pinfleet_operator.errors import Bug, ClusterError, Conflict, NotLeader, PinfleetError, Unavailable
+from pinfleet_operator.kube.api import Kube
+from pinfleet_operator.kube.listing import list_all
+from pinfleet_operator.kube.resources import AGENT_DEPLOYMENTS
+from pinfleet_operator.observe import Observer
+from pinfleet_operator.plan.decide import plan
+from pinfleet_operator.plan.memory import FleetKey, Memory
+from pinfleet_operator.store import Store
+from pinfleet_operator.wire import token_for
+from pinfleet_operator.work_queue import WorkQueue
+
+FIRST_RETRY_SECONDS: Final = 0.25
+LONGEST_RETRY_SECONDS: Final = 300.0
+RECOUNT_SECONDS: Final = 0.2  # an end that we wrote ourselves is counted once the watch shows it
+WORKERS: Final = 4
+
+log = structlog.get_logger()
+
+
+class Reconciler:
+    """Makes one pass over one fleet."""
+
+    def __init__(self, *, store: Store, kube: Kube, settings: Settings, token_of: Callable[[str], str]) -> None:
+        """Make one.
+
+        Args:
+            store: what the watches know; the run loop shares it.
+            kube: the API server; writes through it ask for the lease first.
+            settings: the operator's.
+            token_of: a version uid's bearer token.
+        """
+        self._memory = Memory()
+        self._observer = Observer(store=store, kube=kube, memory=self._memory, settings=settings)
+        self._applier = Applier(store=store, kube=kube, memory=self._memory, token_of=token_of)
+
+    async def once(self, key: FleetKey) -> float | None:
+        """One pass; returns the seconds until the next, None where only an event makes one.
+
+        Raises:
+            ClusterError: the pass is to be made again after a while.
+        """
+        namespace, name = key
+        world = await self._observer.observe(namespace, name)
+        decided = plan(world)
+        look_again = await self._applier.apply(world, decided)
+        if decided.actions:
+            done = [type(action).__name__ for action in decided.actions]
+            log.info("fleet_pass", fleet=name, namespace=namespace, actions=done, again=decided.requeue_after)
+        if world.is_synced and world.fleet is None and not world.versions:
+            self._memory.forget(key)
+        return 0.0 if look_again else decided.requeue_after
+
+
+class FleetQueue:
+    """Keys of fleets, worked on by a few workers."""
+
+    def __init__(
+        self, *, store: Store, settings: Settings, once: Callable[[FleetKey], Awaitable[float | None]]
+    ) -> None:
+        """Make one.
+
+        Args:
+            store: its changes make fleets due.
+            settings: the operator's.
+            once: the pass over one fleet.
+        """
+        self._store, self._settings, self._once = store, settings, once
+        self._failures: dict[FleetKey, int] = {}
+        self._counted_at: dict[FleetKey, float] = {}  # loop time of the last pass for mere counts
+        self._recount: dict[FleetKey, asyncio.TimerHandle] = {}
+        self.queue: WorkQueue[FleetKey] = WorkQueue()
+
+    def add(self, namespace: str, name: str) -> None:
+        """Make a fleet due."""
+        self.queue.add((namespace, name))
+
+    def start(self) -> None:
+        """Listen to the store, and make every fleet due that it knows a version of, so that orphans are found."""
+        self._store.versions.on_change.append(self._version_changed)
+        self._store.pods.on_change.append(self._pod_changed)
+        self._store.runs.on_change.append(self._run_changed)
+        for version in self._store.versions.all():
+            self.add(version.namespace, version.fleet)
+
+    def pod_heard(self, pod: PodRecord) -> None:
+        """What is known of a pod's health changed; for ``Dispatch.on_pod``."""
+        self.add(pod.namespace, pod.fleet)
+
+    async def work(self) -> None:
+        """Run the workers until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(WORKERS):
+                group.create_task(self._worker())
+
+    async def _worker(self) -> None:
+        while True:
+            key = await self.queue.get()
+            try:
+                await self.pass_over(key)
+            finally:
+                self.queue.done(key)
+
+    async def pass_over(self, key: FleetKey) -> None:
+        """One pass, and when the next is due; a failure is this fleet's alone."""
+        try:
+            again = await self._once(key)
+        except (Bug, NotLeader):
+            raise
+        except (PinfleetError, ValueError, KeyError, TypeError, AttributeError) as err:
+            self._back_off(key, err)
+            return
+        self._failures.pop(key, None)
+        self.queue.add_after(key, self._settings.resync_seconds if again is None else again)
+
+    def _back_off(self, key: FleetKey, err: Exception) -> None:
+        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        wait = min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2.0 ** min(failures - 1, 12))
+        if isinstance(err, Unavailable) and err.retry_after_seconds is not None:
+            wait = max(wait, err.retry_after_seconds)
+        namespace, name = key
+        level = "debug" if isinstance(err, Conflict) else "warning" if isinstance(err, ClusterError) else "error"
+        getattr(log, level)(
+            "fleet_pass_failed",
+            fleet=name,
+            namespace=namespace,
+            cause=str(err),
+            error=type(err).__name__,
+            again_in_seconds=wait,
+            exc_info=level == "error",
+        )
+        self.queue.add_after(key, wait)
+
+    # Events
+
+    def _version_changed(self, old: VersionRecord | None, new: VersionRecord | None) -> None:
+        version = new or old
+        if version is not None:
+            self.add(version.namespace, version.fleet)
+
+    def _pod_changed(self, old: PodRecord | None, new: PodRecord | None) -> None:
+        pod = new or old
+        if pod is not None and pod.fleet:
+            self.add(pod.namespace, pod.fleet)
+
+    def _run_changed(self, old: RunRecord | None, new: RunRecord | None) -> None:
+        """Counts moved: now and then, but at once where a version that is not active may have become empty."""
+        run = new or old
+        if run is None:
+            return
+        key = (run.namespace, run.fleet)
+        has_ended = old is not None and old.is_open and (new is None or not new.is_open)
+        view = self._store.catalog.get(key)
+        if has_ended and run.version is not None and (view is None or run.version != view.active_version):
+            counts = self._store.counts(run.namespace, run.fleet, run.version)
+            if counts.open == 0:
+                self.queue.add(key)
+            elif counts.open == 1:
+                self.queue.add_after(key, RECOUNT_SECONDS)
+        self._counts_moved(key)
+
+    def _counts_moved(self, key: FleetKey) -> None:
+        loop = asyncio.get_running_loop()
+        wait = self._counted_at.get(key, -self._settings.count_seconds) + self._settings.count_seconds - loop.time()
+        if wait > 0 and key not in self._recount:
+            self._recount[key] = loop.call_later(wait, self._count_now, key)
+        elif wait <= 0:
+            self._counted_at[key] = loop.time()
+            self.queue.add(key)
+
+    def _count_now(self, key: FleetKey) -> None:
+        self._recount.pop(key, None)
+        self._counted_at[key] = asyncio.get_running_loop().time()
+        self.queue.add(key)
+
+
+class FleetLoop:
+    """Passes over fleets, as the control plane runs them."""
+
+    def __init__(
+        self, store: Store, kube: Kube, clock: Clock, settings: Settings, key: bytes, namespace: str | None
+    ) -> None:
+        """Make a loop that does nothing yet.
+
+        Args:
+            store: shared with the run loop.
+            kube: the API server; writes through it ask for the lease first.
+            clock: unused by passes: they go by the API server's clock.
+            settings: the operator's.
+            key: from which the pods' tokens are derived.
+            namespace: None: all of them.
+        """
+        self._kube, self._clock, self._namespace = kube, clock, namespace
+        reconciler = Reconciler(store=store, kube=kube, settings=settings, token_of=lambda uid: token_for(key, uid))
+        self.fleets = FleetQueue(store=store, settings=settings, once=reconciler.once)
+
+    def add(self, namespace: str, name: str) -> None:
+        """Make a fleet due."""
+        self.fleets.add(namespace, name)
+
+    def pod_heard(self, pod: PodRecord) -> None:
+        """What is known of a pod's health changed; for ``Dispatch.on_pod``."""
+        self.fleets.pod_heard(pod)
+
+    async def list_all(self) -> None:
+        """Read every fleet consistently, make it due, and listen to the store from now on (rule 4).
+
+        Nothing is pinned before a fleet's own pass, which reads it consistently again.
+        """
+        for raw in (await list_all(self._kube, AGENT_DEPLOYMENTS, namespace=self._namespace)).items:
+            meta: Any = msgspec.json.decode(raw)["metadata"]
+            self.add(meta["namespace"], meta["name"])
+        self.fleets.start()
+
+    async def work(self) -> None:
+        """Run the workers until cancelled."""
+        await self.fleets.work()

@@ -1,0 +1,59 @@
+"""How runs end: outcomes as the journal and the wire hold them, and the size of results."""
+
+from typing import Any, Final
+
+import msgspec
+
+from pinfleet import values
+from pinfleet.errors import AgentError, BadInput, NotStorable, ResultTooLarge, describe
+from pinfleet.journal.interface import End
+from pinfleet.wire import EndReason, Failure, Outcome
+
+RESULT_LIMIT: Final = 16_384
+"""Largest JSON text of a result; the run object holds it."""
+
+
+def read_input(text: bytes, declared: Any) -> Any:
+    """Return the run's input as main declares it.
+
+    Raises:
+        BadInput: It does not fit.
+    """
+    try:
+        return values.decode(text, declared, "main", field="input")
+    except (NotStorable, ValueError, RecursionError) as err:
+        raise BadInput(str(err)) from err
+
+
+def succeeded(value: object) -> End:
+    """Return the end of a run whose main returned; a result that cannot be held is a failure."""
+    try:
+        text = values.encode(value, "main", tagged=False)
+        if len(text) > RESULT_LIMIT:
+            raise ResultTooLarge(
+                f"the result is {len(text)} bytes of JSON, over {RESULT_LIMIT}; return a reference to it"
+            )
+    except AgentError as err:
+        return failed(err)
+    return End("succeeded", msgspec.json.encode(Outcome(result=msgspec.Raw(text))))
+
+
+def failed(error: BaseException) -> End:
+    """Return the end of a run whose main raised."""
+    kind, message = describe(error)
+    return End("failed", msgspec.json.encode(Outcome(error=Failure(type=kind, message=message))))
+
+
+def limit(which: Any) -> End:
+    """Return the end of a run that used up steps, active seconds, or its deadline."""
+    return End("limit", msgspec.json.encode(Outcome(limit=which)))
+
+
+def of_reason(reason: EndReason) -> End:
+    """Return the end that a DELETE or an offer's ``end`` asks for."""
+    if reason in {"deadline", "active"}:
+        return limit(reason)
+    if reason == "attempts":
+        failure = Failure(type="AttemptsExhausted", message="its executions kept ending without an outcome")
+        return End("failed", msgspec.json.encode(Outcome(error=failure)))
+    return End("cancelled", b"{}")

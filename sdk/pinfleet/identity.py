@@ -1,0 +1,64 @@
+"""What a step is called: (run, scope, name, n).
+
+The scope is the path of branches and of gather's and map's children; n counts the calls of one name in one scope. Two
+calls that overlap have no order, so they have no n: they are refused, on the first run where timing shows it.
+"""
+
+from collections import Counter
+from typing import Final, NamedTuple
+
+from pinfleet.errors import AmbiguousStep
+
+ROOT: Final = ""
+"""Scope of main itself."""
+
+
+class StepKey(NamedTuple):
+    """Identity of a step or a wait within its run."""
+
+    scope: str
+    name: str
+    n: int  # from 1
+
+    def __str__(self) -> str:
+        path = f"{self.scope}/" if self.scope else ""
+        return f"{path}{self.name}#{self.n}"
+
+
+def child_scope(scope: str, part: str) -> str:
+    """Return the scope inside another; the parts are joined by ``/``, which ``part`` may not hold unescaped."""
+    escaped = part.replace("%", "%25").replace("/", "%2F")
+    return f"{scope}/{escaped}" if scope else escaped
+
+
+class Identities:
+    """Hands out the identities of one execution of one run."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._open: set[tuple[str, str]] = set()
+
+    def begin(self, scope: str, name: str) -> StepKey:
+        """Return the identity of a call that begins; ``finish`` must follow.
+
+        Raises:
+            AmbiguousStep: A call of this name is still open in this scope.
+        """
+        place = (scope, name)
+        if place in self._open:
+            where = f"scope {scope!r}" if scope else "main"
+            raise AmbiguousStep(
+                f"two calls of {name!r} overlap in {where}: their order is not an identity. "
+                f"Run them in ctx.gather, ctx.map, or each in its own ctx.branch(key)"
+            )
+        self._open.add(place)
+        return self.next(scope, name)
+
+    def next(self, scope: str, name: str) -> StepKey:
+        """Return the identity of a call that cannot overlap, such as reading the clock."""
+        self._counts[scope, name] += 1
+        return StepKey(scope, name, self._counts[scope, name])
+
+    def finish(self, key: StepKey) -> None:
+        """The call is over, however it ended."""
+        self._open.discard((key.scope, key.name))

@@ -1,0 +1,1 @@
+"""The pod's side of the run protocol: a pure state machine, and the thin process around it."""

@@ -1,0 +1,92 @@
+"""Executes the runs that the pod holds, on the loop of the author's code.
+
+Every method is called on that loop. Commands for a run that is still being read from the journal wait for it.
+"""
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from pinfleet.agent import Agent
+from pinfleet.errors import JournalError
+from pinfleet.journal.handle import RunHandle
+from pinfleet.journal.interface import History
+from pinfleet.journal.worker import JournalWorker
+from pinfleet.position import POSITION
+from pinfleet.reports import Assignment, Ended, Place, Reporter
+from pinfleet.runtime import Execution
+
+_LOG: Final = logging.getLogger("pinfleet.run")
+_AGAIN_SECONDS: Final = 0.5
+
+
+class Runner:
+    """The executions of one pod.
+
+    Args:
+        agent: What they execute.
+        worker: The journal's thread.
+        place: This pod.
+        report: Hears what becomes of them.
+    """
+
+    def __init__(self, agent: Agent, worker: JournalWorker, place: Place, report: Reporter) -> None:
+        self._agent = agent
+        self._worker = worker
+        self._place = place
+        self._report = report
+        self._executions: dict[str, Execution] = {}
+        self._early: dict[str, list[Callable[[Execution], None]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, assignment: Assignment, handle: RunHandle) -> None:
+        """Execute a run that was claimed."""
+        self._early[assignment.uid] = []
+        task = asyncio.get_running_loop().create_task(self._execute(assignment, handle))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def tell(self, uid: str, command: Callable[[Execution], None]) -> None:
+        """Give a command to a run's execution; one that is over takes none."""
+        if uid in self._early:
+            self._early[uid].append(command)
+        elif uid in self._executions:
+            command(self._executions[uid])
+
+    async def _execute(self, assignment: Assignment, handle: RunHandle) -> None:
+        uid = assignment.uid
+        try:
+            history = await self._load(uid)
+            execution = Execution(self._agent, assignment, handle, history, self._place, self._report)
+            self._executions[uid] = execution
+            for command in self._early.pop(uid):
+                command(execution)
+            _LOG.info("run starts", extra={"run": uid, "epoch": handle.epoch, "recorded": len(history.steps)})
+            await execution.run()
+        except Exception:  # noqa: BLE001 - a mistake of ours costs one run's execution, not the pod
+            _LOG.exception("the runtime failed; the run is given back", extra={"run": uid})
+            self._report.ended(Ended(uid, handle.epoch, "fenced", handle.steps))
+            self._report.stopped(uid)
+        finally:
+            self._executions.pop(uid, None)
+            self._early.pop(uid, None)
+
+    async def _load(self, uid: str) -> History:
+        while True:
+            try:
+                return await asyncio.wrap_future(self._worker.submit(lambda journal: journal.load(uid)))
+            except JournalError as err:
+                _LOG.warning("journal unavailable", extra={"run": uid, "cause": str(err)})
+                await asyncio.sleep(_AGAIN_SECONDS)
+
+
+def watch_tasks(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **options: Any) -> "asyncio.Task[Any]":
+    """Task factory: a task that a run's code makes is known to its execution, which waits for it before it is gone."""
+    task = asyncio.Task(coro, loop=loop, **options)
+    context: contextvars.Context | None = options.get("context")
+    position = POSITION.get() if context is None else context.get(POSITION)
+    if position is not None:
+        position.execution.task_made(task)
+    return task

@@ -1,0 +1,72 @@
+"""The test agent: does as many steps as it is told, sleeps where it is told, and traces every beginning of a step.
+
+The trace is a file outside of the journal (variable TRACE), so that it shows what ran, not what was recorded.
+"""
+
+import asyncio
+import json
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+
+from pinfleet import Agent, Ctx, current
+
+agent = Agent("steps")
+
+
+@dataclass(frozen=True)
+class Ask:
+    """The input of a run."""
+
+    steps: int = 3
+    seconds: float = 0.05  # of each step
+    sleep_after: int = 0  # after this step it sleeps; 0: never
+    sleep_seconds: float = 0.0
+    fail_at: int = 0  # this step raises; 0: none
+    die_at: int = 0  # this step ends the process; 0: none
+    result_bytes: int = 0  # padding of the result
+    deaf: bool = False  # ignores cancellation
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The result of a run."""
+
+    code: str  # constant of the version that answered
+    steps: int
+    padding: str = ""
+
+
+def trace(step: int) -> None:
+    """Say outside of the journal that a step's body begins."""
+    run = current()
+    line = {"run": run.name, "step": step, "epoch": run.epoch, "pod": run.pod_uid, "version": run.version}
+    with open(os.environ["TRACE"], "a", encoding="utf-8") as file:  # noqa: PTH123 - one write, appended whole
+        file.write(json.dumps(line) + "\n")
+
+
+@agent.step
+async def work(step: int, ask: Ask) -> int:
+    """One step."""
+    trace(step)
+    if step == ask.die_at:
+        os._exit(7)
+    if step == ask.fail_at:
+        raise ValueError(f"step {step} fails, as told")
+    await asyncio.sleep(ask.seconds)
+    return step
+
+
+@agent.main
+async def main(ctx: Ctx, ask: Ask) -> Answer:
+    """All steps, one after the other."""
+    for step in range(1, ask.steps + 1):
+        try:
+            await work(step, ask)
+        except asyncio.CancelledError:
+            if not ask.deaf:
+                raise
+            await asyncio.sleep(3600)
+        if step == ask.sleep_after:
+            await ctx.sleep(timedelta(seconds=ask.sleep_seconds))
+    return Answer(os.environ["CODE"], ask.steps, "x" * ask.result_bytes)

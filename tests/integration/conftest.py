@@ -1,0 +1,26 @@
+"""The stage of the integration tests: one real API server for the session, with CRDs and RBAC as a user installs them."""
+
+from collections.abc import Iterator
+
+import pytest
+from localcluster import Cluster
+
+from hack.stage import Stage
+from tests.integration.fleet import IMAGES
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """A fresh cluster that serves the CRDs of this checkout, with the operator's account and roles."""
+    made = Stage(tmp_path_factory.mktemp("stage"), IMAGES)
+    try:
+        made.up()
+        yield made
+    finally:
+        made.down()
+
+
+@pytest.fixture(scope="session")
+def cluster(stage: Stage) -> Cluster:
+    """The stage's cluster; `cluster.kubeconfig` is its administrator's."""
+    return stage.cluster

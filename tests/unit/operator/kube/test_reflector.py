@@ -1,0 +1,297 @@
+"""The reflector ends equal to the server, whatever happens between them.
+
+Each fault was seen to lose objects, or to stop the process, in other clients.
+"""
+
+import asyncio
+import json
+
+import pytest
+from tests.fakes.faults import Answer, Break, Cut, Silence, is_list, is_resume, is_sync
+from tests.unit.operator.kube.conftest import Bench, Json, RecordingSink
+
+from pinfleet_operator.kube.reflector import Reflector
+from pinfleet_operator.kube.resources import AGENT_RUNS
+
+
+async def test_a_snapshot_and_every_change_reach_the_sink_in_stream_order(bench: Bench) -> None:
+    """A snapshot and every change reach the sink in stream order."""
+    bench.create("b", "a")
+    await bench.synced()
+    bench.create("c")
+    bench.set_phase("a", "Running")
+    bench.delete("b")
+    await bench.equal()
+    assert [call for call, _ in bench.sink.told] == ["replace", "upsert", "upsert", "remove"]
+    versions = [int(version) for _, version in bench.sink.told]
+    assert versions == sorted(versions)
+
+
+async def test_the_snapshot_counts_only_after_the_bookmark_that_ends_it(bench: Bench) -> None:
+    """A watch-list that breaks among its initial events starts over; nothing resumes from an initial event."""
+    bench.create(*(f"run-{n}" for n in range(100)))
+    bench.server.inject(Break(after_lines=40, how="reset"), is_sync)
+    await bench.synced()
+    assert bench.sink.objects == bench.truth()
+    assert [call for call, _ in bench.sink.told] == ["replace"]
+    assert not any("resourceVersion=" in request for request in bench.server.requests)
+
+
+@pytest.mark.parametrize("how", ["end", "reset", "truncate", "garbage"])
+async def test_a_stream_that_breaks_is_resumed_without_loss(bench: Bench, how: str) -> None:
+    """A stream that ends, is reset, truncated or garbage is resumed where it was, without a new snapshot."""
+    bench.create("a")
+    bench.server.inject(Break(after_lines=3, how=how), is_sync)  # type: ignore[arg-type]  # of the parameters
+    await bench.synced()
+    bench.create("b", "c", "d")
+    bench.delete("a")
+    await bench.equal()
+    assert bench.reflector.snapshots == 1
+
+
+@pytest.mark.parametrize("how", ["end", "garbage", "truncate"])
+async def test_a_break_among_initial_events_of_any_kind_starts_over(bench: Bench, how: str) -> None:
+    """Whatever ends a watch-list early, the next attempt sees everything."""
+    bench.create("a", "b", "c")
+    bench.server.inject(Break(after_lines=1, how=how), is_sync)  # type: ignore[arg-type]  # of the parameters
+    await bench.synced()
+    assert bench.sink.objects == bench.truth()
+
+
+async def test_what_was_deleted_in_a_410_gap_leaves_the_sink(bench: Bench) -> None:
+    """A 410 event brings a new snapshot that sweeps what was deleted unseen."""
+    bench.create(*(f"run-{n}" for n in range(50)))
+    bench.server.inject(Break(after_lines=51, how="end"), is_sync)
+    bench.server.inject(Answer(503), is_resume)
+    await bench.synced()
+    bench.delete(*(f"run-{n}" for n in range(30)))
+    bench.server.memory.compact()
+    await bench.equal()
+    assert len(bench.sink.objects) == 20
+    assert bench.reflector.snapshots == 2
+
+
+async def test_a_410_as_http_status_is_a_410(bench: Bench) -> None:
+    """An HTTP 410 to a watch brings a new snapshot, as the event does."""
+    bench.create("a", "b")
+    bench.server.inject(Break(after_lines=3, how="end"), is_sync)
+    bench.server.inject(Answer(410, "too old"), is_resume)
+    await bench.synced()
+    bench.delete("a")
+    await bench.sink.until(lambda: bench.reflector.snapshots == 2)
+    await bench.equal()
+
+
+@pytest.mark.parametrize("code", [429, 500, 503, 504])
+async def test_an_error_event_that_is_no_410_is_a_pause(bench: Bench, code: int) -> None:
+    """An ERROR event of another kind ends neither the reflector nor its place in the history."""
+    bench.create("a")
+    bench.server.inject(Break(after_lines=2, how="error", code=code), is_sync)
+    await bench.synced()
+    bench.create("b")
+    await bench.equal()
+    assert bench.reflector.snapshots == 1
+    assert len(bench.clock.pauses) == 1
+
+
+async def test_error_events_in_a_row_bring_a_new_snapshot(bench: Bench) -> None:
+    """Where resuming itself is answered by errors again and again, resuming is given up."""
+    bench.server.inject(Break(after_lines=1, how="end"), is_sync)
+    bench.server.inject(Break(after_lines=0, how="error", code=500), is_resume, times=3)
+    await bench.synced()
+    await bench.sink.until(lambda: bench.reflector.snapshots == 2)
+
+
+@pytest.mark.parametrize("fault", [Answer(500), Answer(429, retry_after="0"), Answer(403), Answer(401), Cut()])
+async def test_no_refusal_ends_the_reflector(bench: Bench, fault: Answer | Cut) -> None:
+    """Statuses and cut connections, at the snapshot and at the resume, are pauses."""
+    bench.create("a")
+    bench.server.inject(fault, is_sync, times=3)
+    bench.server.inject(fault, is_resume, times=3)
+    bench.server.inject(Break(after_lines=2, how="end"), is_sync)
+    await bench.synced()
+    bench.create("b")
+    await bench.equal()
+    assert bench.reflector.snapshots == 1
+
+
+async def test_the_servers_own_wish_for_a_pause_is_kept(bench: Bench) -> None:
+    """Retry-After is the least that is waited."""
+    bench.server.inject(Answer(429, retry_after="7"), is_sync)
+    await bench.synced()
+    assert bench.clock.pauses == [7.0]
+
+
+async def test_pauses_double_up_to_a_bound_and_begin_anew_after_an_event(bench: Bench) -> None:
+    """A server that is down for long is asked every ten seconds at most."""
+    bench.reflector._backoff._jitter = lambda: 0.0
+    bench.server.inject(Answer(503), is_sync, times=9)
+    await bench.synced()
+    assert bench.clock.pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
+
+
+async def test_a_watch_list_that_hangs_is_replaced_by_a_paged_list(bench: Bench) -> None:
+    """A snapshot that does not come to its end within the limit is read page by page instead."""
+    bench.create(*(f"run-{n}" for n in range(1201)))
+    bench.server.inject(Break(after_lines=7, how="hang"), is_sync)
+    bench.reflector._sync_seconds = 0.1
+    await bench.synced()
+    assert bench.sink.objects == bench.truth()
+    assert sum("limit=500" in request for request in bench.server.requests) == 3
+    bench.create("late")
+    await bench.equal()
+
+
+async def test_a_server_without_watch_list_is_read_page_by_page(bench: Bench) -> None:
+    """A refused watch-list falls back to LIST and watch, and is not asked for again."""
+    bench.create("a")
+    bench.server.inject(Answer(422, "sendInitialEvents is forbidden"), is_sync, times=9)
+    await bench.synced()
+    bench.create("b")
+    await bench.equal()
+    bench.reflector.resync()
+    await bench.reflector.synced.wait()
+    assert sum("sendInitialEvents" in request for request in bench.server.requests) == 1
+
+
+async def test_a_continue_token_that_expires_starts_the_list_over(bench: Bench) -> None:
+    """A 410 between two pages is no end, and no half of a list counts."""
+    bench.create(*(f"run-{n:04}" for n in range(600)))
+    bench.server.inject(Answer(422, "no watch-list"), is_sync)
+    bench.server.inject(Answer(410, "expired"), lambda request: "continue" in request.query)
+    await bench.synced()
+    assert bench.sink.objects == bench.truth()
+    assert [call for call, _ in bench.sink.told] == ["replace"]
+
+
+async def test_a_list_that_fails_is_tried_again(bench: Bench) -> None:
+    """The fallback has the same patience."""
+    bench.create("a")
+    bench.server.inject(Answer(422, "no watch-list"), is_sync)
+    bench.server.inject(Answer(500), is_list, times=2)
+    await bench.synced()
+    assert bench.sink.objects == bench.truth()
+
+
+async def test_a_silent_stream_is_given_up_and_resumed(bench: Bench) -> None:
+    """Neither event nor bookmark within the limit: the connection is taken for dead."""
+    bench.create("a")
+    bench.server.inject(Break(after_lines=2, how="hang"), is_sync)
+    await bench.synced()
+    bench.create("b")
+    await bench.equal()
+    assert bench.reflector.snapshots == 1
+
+
+async def test_a_watch_that_is_never_answered_is_given_up(bench: Bench) -> None:
+    """A server that takes the request and says nothing, not even a status, is asked again."""
+    bench.server.inject(Silence(), is_sync)
+    bench.create("a")
+    await bench.synced()
+    assert bench.sink.objects == bench.truth()
+
+
+async def test_a_bookmark_moves_the_place_to_resume_from(bench: Bench) -> None:
+    """After a bookmark the events before it are not asked for again."""
+    bench.create("a")
+    bench.server.inject(Break(after_lines=3, how="end"), is_sync)
+    await bench.synced()
+    bench.server.memory.create("pods", "ns", {"metadata": {"name": "other"}})
+    bench.server.send_bookmarks()
+    version = str(bench.server.memory.resource_version)
+    await bench.sink.until(lambda: ("bookmark", version) in bench.sink.told)
+    bench.create("b")
+    await bench.equal()
+    assert any(f"resourceVersion={version}" in request for request in bench.server.requests)
+
+
+async def test_a_resourceversion_that_went_back_brings_a_new_snapshot(bench: Bench) -> None:
+    """An etcd restored from a backup begins at a lower number; what the sink holds is not its truth."""
+    bench.create("a", "b")
+    await bench.synced()
+    bench.server.memory.restore(101)
+    bench.server.send_bookmarks()
+    await bench.sink.until(lambda: bench.reflector.snapshots == 2)
+    assert [item["metadata"]["name"] for item in bench.sink.objects.values()] == ["a"]
+    assert bench.reflector.resource_version == str(bench.server.memory.resource_version)
+
+
+async def test_a_snapshot_that_expires_at_once_is_not_taken_in_a_hot_loop(bench: Bench) -> None:
+    """Each snapshot without a single event after it is followed by a pause."""
+    bench.server.inject(Break(after_lines=1, how="error", code=410), is_sync, times=5)
+    await bench.synced()
+    await bench.sink.until(lambda: bench.reflector.snapshots == 6)
+    assert len(bench.clock.pauses) == 5
+
+
+async def test_resync_takes_a_new_snapshot_and_clears_synced_until_it_is_there(bench: Bench) -> None:
+    """Whoever asks for a resync can wait for it."""
+    bench.create("a")
+    await bench.synced()
+    bench.reflector.resync()
+    assert not bench.reflector.synced.is_set()
+    async with asyncio.timeout(5):
+        await bench.reflector.synced.wait()
+    assert bench.reflector.snapshots == 2
+    bench.create("b")
+    await bench.equal()
+
+
+async def test_an_unreadable_object_is_left_out_and_stops_nothing(bench: Bench) -> None:
+    """One object that does not decode costs nobody else a thing; when it is deleted a snapshot sweeps it."""
+
+    def decode(raw: bytes) -> Json:
+        item: Json = json.loads(raw)
+        if item.get("status", {}).get("phase") == "Nonsense":
+            raise ValueError("no such phase")
+        return item
+
+    bench.reflector._decode = decode
+    bench.create("a", "b")
+    await bench.synced()
+    bench.set_phase("a", "Nonsense")
+    bench.create("c")
+    await bench.sink.until(lambda: len(bench.sink.objects) == 3)
+    assert bench.reflector.unreadable == 1
+    bench.delete("a")
+    await bench.equal()
+    assert bench.reflector.snapshots == 2
+
+
+async def test_selectors_bind_snapshot_list_and_watch_alike(bench: Bench) -> None:
+    """An object that leaves the selector is removed, one that comes into it is added."""
+    sink = RecordingSink()
+    reflector: Reflector[Json] = Reflector(
+        bench.kube,
+        AGENT_RUNS,
+        json.loads,
+        sink,
+        clock=bench.clock,
+        namespace="ns",
+        field_selector="status.phase=Running",
+    )
+    bench.create("a", "b")
+    bench.set_phase("a", "Running")
+    task = asyncio.create_task(reflector.run())
+    await reflector.synced.wait()
+    assert [item["metadata"]["name"] for item in sink.objects.values()] == ["a"]
+    bench.set_phase("b", "Running")
+    bench.set_phase("a", "Parked")
+    await sink.until(lambda: [item["metadata"]["name"] for item in sink.objects.values()] == ["b"])
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_mistake_in_the_sink_ends_the_reflector_with_that_mistake(bench: Bench) -> None:
+    """A sink that raises has lost its place: nobody can go on from there."""
+
+    def broken(_item: Json, _version: str) -> None:
+        raise RuntimeError("a mistake")
+
+    await bench.synced()
+    setattr(bench.sink, "upsert", broken)  # noqa: B010 - a mistake that mypy would not let pass
+    bench.create("a")
+    assert bench.task is not None
+    with pytest.raises(RuntimeError, match="a mistake"):
+        await bench.task
+    bench.task = None

@@ -1,0 +1,83 @@
+"""The number of a term only ever rises, so that a pod can tell an old leader from a new one."""
+
+import asyncio
+
+import pytest
+from tests.fakes.lease_world import World, simulate
+
+from pinfleet_operator.errors import Unavailable
+from pinfleet_operator.lease import TRANSITIONS_LIMIT, NotLeader
+
+
+def test_a_deleted_lease_is_made_again_under_a_higher_number() -> None:
+    """Deleting the Lease does not unseat its leader, nor make its number fall."""
+
+    async def scenario(world: World) -> None:
+        a = world.join("a")
+        await world.pass_time(3)
+        await a.elector.raise_transitions(7)
+        await world.pass_time(1)
+        world.memory.delete("leases", "ns", "pinfleet", {})
+        await world.pass_time(10)
+        assert a.leads()
+        assert not a.losses
+        assert a.elector.transitions == 9
+
+    simulate(scenario)
+
+
+def test_the_number_rises_above_what_a_pod_has_seen() -> None:
+    """After a restored etcd a pod knows a higher number; the verified leader writes the next one and goes on."""
+
+    async def scenario(world: World) -> None:
+        a = world.join("a")
+        await world.pass_time(3)
+        await asyncio.gather(*(a.elector.raise_transitions(41) for _ in range(5)))
+        await world.pass_time(3)
+        assert a.elector.transitions == world.lease()["leaseTransitions"] == 42
+        assert not a.losses
+
+    simulate(scenario)
+
+
+def test_only_a_verified_leader_raises_the_number() -> None:
+    """Who lost the Lease without knowing it finds out by the raise, and writes nothing."""
+
+    async def scenario(world: World) -> None:
+        a = world.join("a")
+        await world.pass_time(3)
+        world.memory.patch("leases", "ns", "pinfleet", {"spec": {"holderIdentity": "b", "leaseTransitions": 2}})
+        with pytest.raises(NotLeader):
+            await a.elector.raise_transitions(5)
+        assert not a.leads()
+        assert world.lease()["leaseTransitions"] == 2
+
+    simulate(scenario)
+
+
+def test_a_raise_whose_answer_is_lost_is_kept() -> None:
+    """The renewal after it adopts the number that stands in the Lease."""
+
+    async def scenario(world: World) -> None:
+        a = world.join("a")
+        await world.pass_time(3)
+        a.kube.lost_answers = 1
+        with pytest.raises(Unavailable):
+            await a.elector.raise_transitions(41)
+        await world.pass_time(3)
+        assert a.elector.transitions == 42
+
+    simulate(scenario)
+
+
+def test_a_pod_cannot_end_the_numbers() -> None:
+    """A number near the end of int32 is not followed: the next leader could not take the Lease."""
+
+    async def scenario(world: World) -> None:
+        a = world.join("a")
+        await world.pass_time(3)
+        await a.elector.raise_transitions(2**31 - 2)
+        await a.elector.raise_transitions(TRANSITIONS_LIMIT)
+        assert a.elector.transitions == 1
+
+    simulate(scenario)
