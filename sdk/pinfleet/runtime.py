@@ -217,7 +217,7 @@ class Execution:
     def thread_ended(self, thread: threading.Thread) -> None:
         """Its function has returned."""
         self._threads.discard(thread)
-        self._check_idle()
+        self.check_idle()
 
     def task_made(self, task: "asyncio.Task[Any]") -> None:
         """The author's code made a task."""
@@ -226,9 +226,10 @@ class Execution:
 
     def _task_done(self, task: "asyncio.Task[Any]") -> None:
         self._tasks.discard(task)
-        self._check_idle()
+        self.check_idle()
 
-    def _check_idle(self) -> None:
+    def check_idle(self) -> None:
+        """Note whether code of this run is left."""
         if not self._tasks and not self._threads and not self.waiting.tasks:
             self._idle.set()
         else:
@@ -312,7 +313,7 @@ class Execution:
         """Cancel what is left of the code and wait until it is gone."""
         self._close(Fenced)
         self._cancel_code()
-        self._check_idle()
+        self.check_idle()
         if not self._idle.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LEAVING_SECONDS):
@@ -331,9 +332,11 @@ class Execution:
             asyncio.get_running_loop().call_soon(self._settle)
 
     def _settle(self) -> None:
-        if self._stop is not None or self.in_flight:
+        if self._stop is not None:
             return
-        if self._draining:
+        if self.in_flight:
+            self.progressed()
+        elif self._draining:
             self._ask(_Stop("drain"))
         elif self.waiting.may_park(clock.now().wall, self.place.park_after_seconds):
             self._ask(_Stop("park"))

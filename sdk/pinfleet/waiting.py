@@ -100,7 +100,10 @@ class Waiting:
 
     def _gone(self, task: "asyncio.Task[Any]") -> None:
         self._known.pop(task, None)
+        if not task.cancelled():
+            task.exception()  # seen by who awaits it, or ignored once the run has stopped
         self._execution.settle()
+        self._execution.check_idle()
 
     @property
     def tasks(self) -> tuple["asyncio.Task[Any]", ...]:

@@ -4,6 +4,7 @@ A fake that a case cannot tell from the real one may stand in for it in every ot
 """
 
 import asyncio
+import random
 import subprocess
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -14,7 +15,8 @@ from typing import cast
 import pytest
 from tests.contract.place import EVERYWHERE, Place
 from tests.fakes.apiserver import FakeApiServer
-from tests.sim.api import Client, Net, Server
+from tests.sim.api import Client, Server
+from tests.sim.net import Net
 
 from localcluster import Cluster
 from pinfleet_operator.clock import SystemClock
@@ -45,7 +47,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 async def place(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
     """An empty namespace of a server."""
     if request.param == "sim":
-        yield Place(cast("Kube", Client(Server(), Net())), "ns", "sim")
+        yield Place(cast("Kube", Client(Server(), Net(random.Random(0), Unavailable))), "ns", "sim")
     elif request.param == "fake":
         async with FakeApiServer() as server, KubeClient(server.endpoint, SystemClock()) as kube:
             yield Place(kube, "ns", "fake", server)

@@ -190,8 +190,11 @@ class KubeClient:
             async with await self._open("GET", call, params, limit) as response:
                 if response.status != 200:  # noqa: PLR2004 - OK
                     raise await self._failure(call, response)
-                async for line in split_lines(response.content.iter_any()):
-                    yield line
+                try:
+                    async for line in split_lines(response.content.iter_any()):
+                        yield line
+                finally:
+                    _abandon(response)
         except aiohttp.SocketTimeoutError as err:
             raise Unavailable(call.cannot(f"neither event nor bookmark in {self._silence_seconds:g} s")) from err
         except BROKEN as err:
@@ -269,6 +272,13 @@ class KubeClient:
         if response.status == 401:  # noqa: PLR2004 - Unauthorized
             await self._endpoint.tokens.reload()
         return failure(call, response.status, body, response.headers.get("Retry-After"))
+
+
+def _abandon(response: aiohttp.ClientResponse) -> None:
+    """Drop a stream that was left early: a farewell by TLS would outlive the session's own closing."""
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
 
 
 class _Named(msgspec.Struct):

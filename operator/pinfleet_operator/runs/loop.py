@@ -11,13 +11,13 @@ import structlog
 from pinfleet_operator.api.child import PodRecord, VersionRecord
 from pinfleet_operator.api.run import RunRecord
 from pinfleet_operator.api.settings import Settings
-from pinfleet_operator.errors import ClusterError, Conflict, PodError, Rejected
+from pinfleet_operator.errors import ClusterError, Conflict, PinfleetError, PodError, Rejected
 from pinfleet_operator.kube.api import Kube
 from pinfleet_operator.runs.act import Act
 from pinfleet_operator.runs.dispatch import Dispatch
 from pinfleet_operator.runs.ended import EndedRuns
 from pinfleet_operator.runs.judge import judge
-from pinfleet_operator.runs.judge.situation import Listed, Situation
+from pinfleet_operator.runs.judge.situation import Listed, Situation, Verdict
 from pinfleet_operator.runs.memory import Memory
 from pinfleet_operator.runs.place import place
 from pinfleet_operator.runs.waiters import Waiters
@@ -71,17 +71,18 @@ class RunLoop:
         situation = self._situation(uid)
         try:
             verdict = judge(situation)
-            for action in verdict.actions:
-                await self._act.carry_out(situation, action)
-            memory.failures = 0
+            failed = await self._carry_out(situation, verdict)
+            memory.failures = memory.failures + 1 if failed else 0
         except Rejected as err:
             log.warning("write_rejected", uid=uid, cause=str(err))
             self.queue.add_after(uid, REJECTED_RETRY_SECONDS)
             return
-        except (ClusterError, PodError) as err:
+        except ClusterError as err:
             memory.failures += 0 if isinstance(err, Conflict) else 1
+            failed = err
+        if failed is not None:
             wait = min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2 ** min(memory.failures, 10))
-            log.debug("pass_failed", uid=uid, cause=str(err), again_in_seconds=wait)
+            log.debug("pass_failed", uid=uid, cause=str(failed), again_in_seconds=wait)
             self.queue.add_after(uid, wait)
             return
         if verdict.again_at is not None:
@@ -90,6 +91,16 @@ class RunLoop:
             self.queue.add(uid)
         else:
             self._note_waiting(situation)
+
+    async def _carry_out(self, situation: Situation, verdict: Verdict) -> PinfleetError | None:
+        """Do what was decided; a pod that refuses or is silent does not hold back the other actions."""
+        failed: PinfleetError | None = None
+        for action in verdict.actions:
+            try:
+                await self._act.carry_out(situation, action)
+            except PodError as err:
+                failed = err
+        return failed
 
     # Observing
 
@@ -100,6 +111,7 @@ class RunLoop:
         fleet = self._store.catalog.get((run.namespace, run.fleet)) if run else None
         pod_uid = run.pod_uid if run is not None and run.phase == "Running" else None
         mirror = self._store.mirror(pod_uid) if pod_uid else None
+        listed = self._listed(uid)
         can_place = run is not None and self._can_place(run)
         self._note_loss(uid, run, can_place=can_place)
         return Situation(
@@ -113,7 +125,8 @@ class RunLoop:
             pod=(self._store.pods.get(pod_uid) or self._store.lost_pods.get(pod_uid)) if pod_uid else None,
             mirror=mirror if mirror is not None and mirror.has_answered else None,
             silent_since=mirror.failing_since if mirror is not None else None,
-            listed=self._listed(uid),
+            listed=listed,
+            steps_heard=memory.steps,
             told=tuple(memory.told.values()),
             above_epoch=memory.above_epoch,
             can_place=can_place,
@@ -127,7 +140,7 @@ class RunLoop:
         pods = self._listing_pods.get(uid)
         if not pods:
             return ()
-        found = []
+        found, memory = list[Listed](), self._memory.of(uid)
         for pod_uid in sorted(pods):
             mirror = self._store.mirror(pod_uid)
             listing = mirror.runs.get(uid) if mirror is not None else None
@@ -135,6 +148,7 @@ class RunLoop:
                 pods.discard(pod_uid)
             else:
                 found.append(Listed(pod_uid, listing))
+                memory.steps = max(memory.steps, listing.steps)
         if not pods:
             del self._listing_pods[uid]
         return tuple(found)

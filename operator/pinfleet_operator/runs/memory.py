@@ -16,6 +16,7 @@ class RunMemory:
     told: dict[tuple[str, int], Told] = field(default_factory=dict)  # (pod uid, epoch) -> our DELETE
     lost_since: datetime | None = None  # since when it is seen without a pod that could take it
     above_epoch: int = 0  # epoch that a refused offer named
+    steps: int = 0  # most steps that a pod reported; it outlives the pod
     previous_pod: str | None = None  # uid of the pod that held it before the current one
     is_absent: bool = False  # a consistent GET did not find its uid
     failures: int = 0  # passes in a row that failed

@@ -71,6 +71,9 @@ class Store:
         return pod is None or pod.is_terminal
 
     def _bury(self, old: PodRecord | None, new: PodRecord | None) -> None:
+        """A pod that has ended says nothing any more; one that is gone leaves its last sight."""
+        if new is not None and new.is_terminal:
+            self._mirrors.pop(new.uid, None)
         if new is not None or old is None:
             return
         self.lost_pods[old.uid] = old

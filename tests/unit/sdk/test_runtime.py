@@ -1,6 +1,7 @@
 """Runs executed in a pod without sockets: replay, bounds, stops, waits."""
 
 import asyncio
+import sqlite3
 import threading
 import time
 from datetime import timedelta
@@ -15,6 +16,7 @@ from pinfleet.context import Ctx
 from pinfleet.errors import Fenced, Parked, StepFailed
 from pinfleet.journal.interface import Batch, Claim, End, Owner
 from pinfleet.rules import without
+from pinfleet.wire import RunListing
 from tests.unit.sdk.conftest import MakePod
 from tests.unit.sdk.inline_pod import InlinePod, offer
 
@@ -29,6 +31,29 @@ def counting(agent: Agent) -> tuple[Any, list[int]]:
         return n * 10
 
     return note, ran
+
+
+async def recorded(pod: InlinePod, steps: int) -> None:
+    """Wait until run r1 has so many steps in the journal."""
+    async with asyncio.timeout(10):
+        while pod.worker.submit(lambda journal: len(journal.load("r1").steps)).result() < steps:
+            await asyncio.sleep(0)
+
+
+async def waits(pod: InlinePod) -> RunListing:
+    """Wait until run r1 says what it waits for."""
+    async with asyncio.timeout(10):
+        while not (listed := pod.listing("r1")) or not listed.waiting_for:
+            await asyncio.sleep(0.001)
+    return listed
+
+
+async def executing(pod: InlinePod) -> None:
+    """Wait until the code of a run has begun."""
+    async with asyncio.timeout(10):
+        while not any(run.waiting.tasks for run in pod.driver._runner._executions.values()):
+            await asyncio.sleep(0)
+    await asyncio.sleep(0)  # the root runs up to its first await
 
 
 async def test_result(make_pod: MakePod) -> None:
@@ -67,9 +92,7 @@ async def resumed(make_pod: MakePod, **settings: Any) -> list[int]:
     agent, ran, go = resuming(3)
     first, second = make_pod(agent, uid="pod-1", **settings), make_pod(agent, uid="pod-2", **settings)
     await first.offer("r1", offer(1))
-    async with asyncio.timeout(10):
-        while first.worker.submit(lambda journal: len(journal.load("r1").steps)).result() < 2:
-            await asyncio.sleep(0)
+    await recorded(first, 2)
     go.set()
     await second.offer("r1", offer(2))
     await second.until("r1", "succeeded")
@@ -138,9 +161,7 @@ async def test_failure_is_the_same_on_replay(make_pod: MakePod, *, is_replay: bo
     first, second = make_pod(agent), make_pod(agent, uid="pod-2")
     await first.offer("r1", offer(1))
     if is_replay:
-        async with asyncio.timeout(10):
-            while not first.worker.submit(lambda journal: journal.load("r1").steps).result():
-                await asyncio.sleep(0)
+        await recorded(first, 1)
         await second.offer("r1", offer(2))
         go.set()
     listed = await (second if is_replay else first).until("r1", "succeeded")
@@ -275,10 +296,7 @@ async def test_swallowed_cancel(make_pod: MakePod) -> None:
 
     pod = make_pod(agent)
     await pod.offer("r1", offer())
-    await asyncio.sleep(0)
-    while not pod.driver._runner._executions:
-        await asyncio.sleep(0)
-    await asyncio.sleep(0.01)
+    await executing(pod)
     await pod.delete("r1")
     await pod.until("r1", "cancelled")
     assert (ran, seen) == ([], ["Fenced"])
@@ -299,7 +317,7 @@ async def test_code_that_does_not_stop(make_pod: MakePod) -> None:
 
     pod = make_pod(agent, capacity=1)
     await pod.offer("r1", offer())
-    await asyncio.sleep(0.05)
+    await executing(pod)
     await pod.delete("r1")
     pod.tick(31)
     await pod.until("r1", "cancelled")
@@ -329,7 +347,7 @@ async def test_without_the_grace(make_pod: MakePod) -> None:
 
             pod = make_pod(agent, rules=without("cancel-grace"))
             await pod.offer("r1", offer())
-            await asyncio.sleep(0.05)
+            await executing(pod)
             await pod.delete("r1")
             pod.tick(31)
             await pod.until("r1", "cancelled")
@@ -378,7 +396,7 @@ async def test_compensation(make_pod: MakePod) -> None:
 
     pod = make_pod(agent)
     await pod.offer("r1", offer())
-    await asyncio.sleep(0.05)
+    await executing(pod)
     await pod.delete("r1")
     await pod.until("r1", "cancelled")
     await pod.ack("r1")
@@ -513,9 +531,7 @@ async def test_warm_wait_fires_by_the_same_epoch(make_pod: MakePod) -> None:
     agent, _ = sleeping(9)
     pod = make_pod(agent)
     await pod.offer("r1", offer())
-    async with asyncio.timeout(10):
-        while not (listed := pod.listing("r1")) or not listed.waiting_for:
-            await asyncio.sleep(0.001)
+    listed = await waits(pod)
     await pod.offer("r1", offer(timers_fired=(listed.waiting_for[0].id,)))
     await pod.until("r1", "succeeded")
 
@@ -566,9 +582,7 @@ async def test_parks_only_when_all_wait(make_pod: MakePod) -> None:
 
     pod = make_pod(agent)
     await pod.offer("r1", offer())
-    async with asyncio.timeout(10):
-        while not (listed := pod.listing("r1")) or not listed.waiting_for:
-            await asyncio.sleep(0.001)
+    listed = await waits(pod)
     assert listed.state == "running"
     finish.set()
     listed = await pod.until("r1", "parked")
@@ -586,9 +600,7 @@ async def test_code_of_its_own_keeps_the_pod(make_pod: MakePod) -> None:
 
     pod = make_pod(agent)
     await pod.offer("r1", offer())
-    async with asyncio.timeout(10):
-        while not (listed := pod.listing("r1")) or not listed.waiting_for:
-            await asyncio.sleep(0.001)
+    listed = await waits(pod)
     assert (listed.state, [wait.kind for wait in listed.waiting_for]) == ("running", ["Timer", "Code"])
     pod.drain()
     await pod.until("r1", "drained")
@@ -802,9 +814,7 @@ async def test_adopted_without_a_restart(make_pod: MakePod) -> None:
     agent, ran, go = resuming(3)
     pod = make_pod(agent)
     await pod.offer("r1", offer(1))
-    async with asyncio.timeout(10):
-        while ran != [1, 2]:
-            await asyncio.sleep(0)
+    await recorded(pod, 2)
     await pod.offer("r1", offer(4))
     go.set()
     listed = await pod.until("r1", "succeeded")
@@ -816,9 +826,7 @@ async def test_not_adopted_after_another_had_it(make_pod: MakePod) -> None:
     agent, ran, go = resuming(3)
     pod = make_pod(agent)
     await pod.offer("r1", offer(1))
-    async with asyncio.timeout(10):
-        while ran != [1, 2]:
-            await asyncio.sleep(0)
+    await recorded(pod, 2)
     now = clock.now().wall
     other = Claim(run="r1", name="run", epoch=2, boot="other", pod="pod-9", version="v1", schema=1, now=now)
     pod.worker.submit(lambda journal: journal.claim(other)).result()
@@ -873,10 +881,7 @@ async def test_journal_down_at_a_commit(make_pod: MakePod, monkeypatch: pytest.M
     agent, ran, go = resuming(2)
     pod = make_pod(agent)
     await pod.offer("r1", offer())
-    while not ran:
-        await asyncio.sleep(0)
-    import sqlite3  # noqa: PLC0415
-
+    await recorded(pod, 1)
     path = pod.worker._journal._path  # type: ignore[attr-defined]
     blocker = await asyncio.to_thread(sqlite3.connect, path, isolation_level=None, check_same_thread=False)
     blocker.execute("BEGIN IMMEDIATE")

@@ -92,7 +92,7 @@ def next_bound(s: Situation) -> datetime | None:
 def steps_known(s: Situation) -> int:
     """Most steps that anybody reported of the run."""
     steps = s.run.steps if s.run else 0
-    return max([steps, *(each.listing.steps for each in s.listed)])
+    return max(steps, s.steps_heard)
 
 
 def next_attempt(s: Situation, *, is_charged: bool) -> int:

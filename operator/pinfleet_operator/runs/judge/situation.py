@@ -47,6 +47,7 @@ class Situation:
     mirror: PodMirror | None  # the assigned pod's last answers; None: none yet
     silent_since: datetime | None  # since when the assigned pod does not answer; None: it does, or was not asked
     listed: tuple[Listed, ...]  # every pod that lists the run, the assigned one too, by pod uid
+    steps_heard: int  # most steps that a pod ever reported to this process
     told: tuple[Told, ...]  # which executions this process has told to end
     above_epoch: int  # epoch that a refused offer named (rule 13); 0: none did
     can_place: bool  # some pod of the run's version has a free slot

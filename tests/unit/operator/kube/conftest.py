@@ -23,6 +23,11 @@ class QuickClock(SystemClock):
 
     def __init__(self) -> None:
         self.pauses: list[float] = []
+        self.ahead_seconds = 0.0
+
+    def boottime(self) -> float:
+        """The machine's, and what the test adds to it."""
+        return super().boottime() + self.ahead_seconds
 
     async def sleep(self, seconds: float) -> None:
         """Note it, and let others run."""

@@ -4,14 +4,12 @@ Each fault was seen to lose objects, or to stop the process, in other clients.
 """
 
 import asyncio
-import json
 
 import pytest
 from tests.fakes.faults import Answer, Break, Cut, Silence, is_list, is_resume, is_sync
-from tests.unit.operator.kube.conftest import Bench, Json, RecordingSink
+from tests.unit.operator.kube.conftest import Bench
 
-from pinfleet_operator.kube.reflector import Reflector
-from pinfleet_operator.kube.resources import AGENT_RUNS
+from pinfleet_operator.kube.reflector import STALE_SECONDS
 
 
 async def test_a_snapshot_and_every_change_reach_the_sink_in_stream_order(bench: Bench) -> None:
@@ -237,61 +235,35 @@ async def test_resync_takes_a_new_snapshot_and_clears_synced_until_it_is_there(b
     await bench.equal()
 
 
-async def test_an_unreadable_object_is_left_out_and_stops_nothing(bench: Bench) -> None:
-    """One object that does not decode costs nobody else a thing; when it is deleted a snapshot sweeps it."""
-
-    def decode(raw: bytes) -> Json:
-        item: Json = json.loads(raw)
-        if item.get("status", {}).get("phase") == "Nonsense":
-            raise ValueError("no such phase")
-        return item
-
-    bench.reflector._decode = decode
-    bench.create("a", "b")
-    await bench.synced()
-    bench.set_phase("a", "Nonsense")
-    bench.create("c")
-    await bench.sink.until(lambda: len(bench.sink.objects) == 3)
-    assert bench.reflector.unreadable == 1
-    bench.delete("a")
-    await bench.equal()
-    assert bench.reflector.snapshots == 2
-
-
-async def test_selectors_bind_snapshot_list_and_watch_alike(bench: Bench) -> None:
-    """An object that leaves the selector is removed, one that comes into it is added."""
-    sink = RecordingSink()
-    reflector: Reflector[Json] = Reflector(
-        bench.kube,
-        AGENT_RUNS,
-        json.loads,
-        sink,
-        clock=bench.clock,
-        namespace="ns",
-        field_selector="status.phase=Running",
-    )
-    bench.create("a", "b")
-    bench.set_phase("a", "Running")
-    task = asyncio.create_task(reflector.run())
-    await reflector.synced.wait()
-    assert [item["metadata"]["name"] for item in sink.objects.values()] == ["a"]
-    bench.set_phase("b", "Running")
-    bench.set_phase("a", "Parked")
-    await sink.until(lambda: [item["metadata"]["name"] for item in sink.objects.values()] == ["b"])
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-
-
-async def test_a_mistake_in_the_sink_ends_the_reflector_with_that_mistake(bench: Bench) -> None:
-    """A sink that raises has lost its place: nobody can go on from there."""
-
-    def broken(_item: Json, _version: str) -> None:
-        raise RuntimeError("a mistake")
-
-    await bench.synced()
-    setattr(bench.sink, "upsert", broken)  # noqa: B010 - a mistake that mypy would not let pass
+async def test_after_long_silence_a_new_snapshot_is_taken_instead_of_a_resume(bench: Bench) -> None:
+    """A restored server may answer an old resourceVersion with silence for ever."""
     bench.create("a")
+    bench.server.inject(Break(after_lines=2, how="hang"), is_sync)
+    await bench.synced()
+    bench.clock.ahead_seconds = STALE_SECONDS + 1
+    bench.create("b")
+    await bench.sink.until(lambda: bench.reflector.snapshots == 2)
+    assert bench.sink.objects == bench.truth()
+    assert not any("resourceVersion=" in request for request in bench.server.requests)
+
+
+async def test_streams_that_end_at_once_are_not_asked_for_in_a_hot_loop(bench: Bench) -> None:
+    """A clean end without an event is followed by a growing pause."""
+    bench.server.inject(Break(after_lines=1, how="end"), is_sync)
+    bench.server.inject(Break(after_lines=0, how="end"), is_resume, times=4)
+    await bench.synced()
+    bench.create("a")
+    await bench.equal()
+    assert len(bench.clock.pauses) == 4
+    assert bench.clock.pauses[3] > bench.clock.pauses[0]
+
+
+async def test_a_cancelled_reflector_leaves_no_connection_behind(bench: Bench) -> None:
+    """It ends at once, and so does its stream."""
+    await bench.synced()
     assert bench.task is not None
-    with pytest.raises(RuntimeError, match="a mistake"):
-        await bench.task
-    bench.task = None
+    bench.task.cancel()
+    await asyncio.gather(bench.task, return_exceptions=True)
+    connector = bench.kube._session.connector
+    assert connector is not None
+    assert not connector._acquired

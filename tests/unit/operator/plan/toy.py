@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
+from tests.unit.operator.plan.worlds import FLEET, FLEET_UID, NAMESPACE, NOW, a_pod, a_record, a_spec, a_world
 
 from pinfleet_operator.api import keys
 from pinfleet_operator.api.child import VersionRecord
@@ -19,7 +20,6 @@ from pinfleet_operator.plan import actions as do
 from pinfleet_operator.plan import naming
 from pinfleet_operator.plan.decide import plan
 from pinfleet_operator.plan.world import FleetState, LostVersion, PodView, VersionView, World
-from tests.unit.operator.plan.worlds import FLEET, FLEET_UID, NAMESPACE, NOW, a_pod, a_record, a_spec, a_world
 
 Planner = Callable[[World], do.Plan]
 SETTLED_AFTER_PASSES = 60
@@ -349,7 +349,7 @@ class Toy:
             if each.phase == "Retired" and each.open == 0 and self.counts(each.name).open and made.requeue_after is None:
                 raise InvariantBrokenError(f"INV-6: {each.name} is retired with open runs")
         for record in self.records.values():
-            live = [pod for pod in self.pods.values() if pod.record.version_uid == record.uid]
+            live = [pod for pod in self.pods.values() if pod.record.version_uid == record.uid and pod.is_live]
             waits = self.counts(record.id)
             if not live and waits.running + waits.pending > 0 and made.requeue_after is None:
                 raise InvariantBrokenError(f"INV-6: {record.name} has runs and no pod is made for them")

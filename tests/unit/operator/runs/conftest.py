@@ -129,8 +129,8 @@ def listing(state: Any = "running", **changes: Any) -> RunListing:
 
 def mirror(*runs: RunListing, **changes: Any) -> PodMirror:
     """A pod that answers."""
-    known: dict[str, Any] = {"pod_uid": "pod-a", "version": "v1", "boot": "boot-a", "n": 5, "capacity": 10, "answered_at": NOW}
-    return PodMirror(**(known | changes), runs={run.uid: run for run in runs})
+    known: dict[str, Any] = {"pod_uid": "pod-a", "version": "v1", "boot": "boot-a", "n": 5, "capacity": 10}
+    return PodMirror(**(known | {"answered_at": NOW} | changes), runs={run.uid: run for run in runs})
 
 
 @pytest.fixture
@@ -150,6 +150,7 @@ def situation() -> Callable[..., Situation]:
             mirror=mirror(*said),
             silent_since=None,
             listed=tuple(Listed("pod-a", each) for each in said),
+            steps_heard=max((each.steps for each in said), default=0),
             told=(),
             above_epoch=0,
             can_place=True,

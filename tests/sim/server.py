@@ -1,0 +1,159 @@
+"""The API server's objects and their history: resourceVersions, compare-and-swap, finalizers, owners."""
+
+import asyncio
+import copy
+from bisect import bisect_right
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from pinfleet_operator.errors import Conflict, NotFound
+from tests.sim.loop import EPOCH
+
+Json = dict[str, Any]
+Check = Callable[[str, Json | None, Json | None], None]
+Listener = Callable[[str, str, Json], None]
+
+
+class Server:
+    """The objects and their history; shared by every client."""
+
+    def __init__(self) -> None:
+        self.objects: dict[tuple[str, str, str], Json] = {}
+        self.resource_version = 100
+        self.history: list[tuple[int, str, str, Json]] = []  # rv, plural, ADDED/MODIFIED/DELETED, object
+        self.changed = asyncio.Event()  # set, and replaced by another, at every change
+        self.checks: list[Check] = []
+        self.listeners: list[Listener] = []  # plural, verb, object: kubelets and recorders
+        self.times: dict[int, float] = {}  # resourceVersion -> virtual seconds
+        self._uids = 0
+
+    def now(self) -> datetime:
+        """The API server's clock: virtual time."""
+        return EPOCH + timedelta(seconds=asyncio.get_running_loop().time())
+
+    def create(self, plural: str, namespace: str, body: Json) -> Json:
+        """Store a new object."""
+        name = body["metadata"]["name"]
+        if (plural, namespace, name) in self.objects:
+            raise Conflict(f"cannot create {plural} {namespace}/{name}: it exists")
+        self._uids += 1
+        made = copy.deepcopy(body)
+        made.pop("status", None)
+        made["metadata"].update(
+            namespace=namespace, uid=f"uid-{self._uids}-{name}", creationTimestamp=stamp(self.now()), generation=1
+        )
+        if plural == "pods":
+            made["status"] = {"phase": "Pending"}
+        return self.store(plural, "ADDED", None, made)
+
+    def patch(
+        self,
+        plural: str,
+        namespace: str,
+        name: str,
+        body: Json,
+        subresource: str | None = None,
+        *,
+        keeps_nulls: bool = False,
+    ) -> Json:
+        """Merge a patch into an object, or into its status."""
+        old = self.read(plural, namespace, name)
+        wanted = body.get("metadata", {}).get("resourceVersion")
+        if wanted is not None and wanted != old["metadata"]["resourceVersion"]:
+            raise Conflict(f"cannot patch {plural} {namespace}/{name}: it changed")
+        new = copy.deepcopy(old)
+        if subresource == "status":
+            change = merged if not keeps_nulls else lambda was, now: {**was, **now}
+            new["status"] = change(new.get("status", {}), body.get("status", {}))
+        else:
+            patch = {k: v for k, v in body.items() if k != "status" or plural == "pods"}
+            new = merged(new, patch)
+            new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
+            if new.get("spec") != old.get("spec"):
+                new["metadata"]["generation"] += 1
+        if new == old:
+            return old
+        if new["metadata"].get("deletionTimestamp") and not new["metadata"].get("finalizers") and plural != "pods":
+            return self.store(plural, "DELETED", old, new)
+        return self.store(plural, "MODIFIED", old, new)
+
+    def delete(self, plural: str, namespace: str, name: str, uid: str | None, resource_version: str | None) -> None:
+        """Delete an object, or mark it where a finalizer or a kubelet must act first."""
+        old = self.read(plural, namespace, name)
+        meta = old["metadata"]
+        if (uid and uid != meta["uid"]) or (resource_version and resource_version != meta["resourceVersion"]):
+            raise Conflict(f"cannot delete {plural} {namespace}/{name}: it changed")
+        waits = meta.get("finalizers") or (plural == "pods" and old["status"]["phase"] not in {"Succeeded", "Failed"})
+        if not waits:
+            self.store(plural, "DELETED", old, old)
+        elif "deletionTimestamp" not in meta:
+            new = copy.deepcopy(old)
+            new["metadata"]["deletionTimestamp"] = stamp(self.now())
+            self.store(plural, "MODIFIED", old, new)
+
+    def remove(self, plural: str, namespace: str, name: str) -> None:
+        """Take an object away at once, as a kubelet or a garbage collector does."""
+        old = self.objects.get((plural, namespace, name))
+        if old is not None:
+            self.store(plural, "DELETED", old, old)
+
+    def read(self, plural: str, namespace: str, name: str) -> Json:
+        """One object."""
+        found = self.objects.get((plural, namespace, name))
+        if found is None:
+            raise NotFound(f"cannot get {plural} {namespace}/{name}: not found")
+        return found
+
+    def all(self, plural: str) -> list[Json]:
+        """Every object of a kind, by namespace and name."""
+        return [self.objects[key] for key in sorted(self.objects) if key[0] == plural]
+
+    def after(self, resource_version: int) -> list[tuple[int, str, str, Json]]:
+        """Every change after a resourceVersion."""
+        return self.history[bisect_right(self.history, resource_version, key=lambda change: change[0]) :]
+
+    def store(self, plural: str, verb: str, old: Json | None, new: Json) -> Json:
+        """Commit one change and tell the watchers."""
+        for check in self.checks:
+            check(plural, old, None if verb == "DELETED" else new)
+        self.resource_version += 1
+        new = copy.deepcopy(new)
+        new["metadata"]["resourceVersion"] = str(self.resource_version)
+        key = (plural, new["metadata"]["namespace"], new["metadata"]["name"])
+        if verb == "DELETED":
+            self.objects.pop(key, None)
+            self._collect(new["metadata"]["uid"])
+        else:
+            self.objects[key] = new
+        self.history.append((self.resource_version, plural, verb, new))
+        self.times[self.resource_version] = asyncio.get_running_loop().time()
+        self.changed.set()
+        self.changed = asyncio.Event()
+        for listener in self.listeners:
+            listener(plural, verb, new)
+        return new
+
+    def _collect(self, uid: str) -> None:
+        """The garbage collector: children of an owner that is gone."""
+        for (plural, namespace, name), found in list(self.objects.items()):
+            if any(owner["uid"] == uid for owner in found["metadata"].get("ownerReferences", ())):
+                self.delete(plural, namespace, name, None, None)
+
+
+def merged(target: Any, patch: Any) -> Any:
+    """RFC 7396."""
+    if not isinstance(patch, dict):
+        return copy.deepcopy(patch)
+    result = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = merged(result.get(key), value)
+    return result
+
+
+def stamp(at: datetime) -> str:
+    """A Kubernetes timestamp: whole seconds."""
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")

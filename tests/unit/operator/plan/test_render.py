@@ -1,0 +1,110 @@
+"""A version's pod template: what is added, what is refused. The golden files hold it whole."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import JsonValue
+
+from pinfleet_operator.api import keys
+from pinfleet_operator.api.models.agent_deployment import AgentDeploymentSpec
+from pinfleet_operator.api.settings import Settings
+from pinfleet_operator.errors import BadManifest
+from pinfleet_operator.plan.render import owner_reference, pod_object, render
+
+GOLDEN = Path(__file__).parent / "golden"
+
+SMALL: dict[str, Any] = {"template": {"spec": {"containers": [{"name": "app", "image": "registry.local/support:v1"}]}}}
+FULL: dict[str, Any] = {
+    "template": {
+        "metadata": {"labels": {"app": "support"}, "annotations": {"team": "red"}, "name": "ignored"},
+        "spec": {
+            "containers": [
+                {
+                    "name": "agent",
+                    "image": "registry.local/support:v1",
+                    "env": [{"name": "MODEL", "value": "small"}, {"name": "LANGGRAPH_STRICT_MSGPACK", "value": "false"}],
+                    "ports": [{"name": "runs", "containerPort": 9000}],
+                    "readinessProbe": {"httpGet": {"path": "/ready", "port": 9000}, "periodSeconds": 5},
+                    "volumeMounts": [{"name": "prompts", "mountPath": "/prompts"}],
+                },
+                {"name": "proxy", "image": "registry.local/proxy:v3"},
+            ],
+            "volumes": [{"name": "prompts", "configMap": {"name": "prompts"}}],
+            "enableServiceLinks": True,
+            "terminationGracePeriodSeconds": 120,
+        },
+    },
+    "port": 9000,
+    "runsPerPod": 3,
+    "schemaVersion": 4,
+    "state": {"sqlite": {"claimName": "journals"}},
+}
+
+
+def rendered(spec: dict[str, Any]) -> dict[str, JsonValue]:
+    """The template of version v1 of fleet support."""
+    model = AgentDeploymentSpec.model_validate(spec)
+    return render(fleet="support", fleet_uid="fleet-uid", version="v1", spec=model, settings=Settings())
+
+
+@pytest.mark.parametrize(("name", "spec"), [("small", SMALL), ("full", FULL)])
+def test_the_pod_is_as_it_always_was(name: str, spec: dict[str, Any]) -> None:
+    """A version's pod is exactly the golden file; UPDATE_GOLDEN=1 writes it anew."""
+    owner = owner_reference("support.v1", "version-uid")
+    pod = pod_object(rendered(spec), namespace="prod", name="support-v1-0", owner=owner)
+    text = yaml.safe_dump(pod, sort_keys=False)
+    path = GOLDEN / f"pod-{name}.yaml"
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    assert text == path.read_text()
+
+
+def test_rendering_leaves_the_manifest_alone() -> None:
+    """The author's object is not changed on the way."""
+    spec = AgentDeploymentSpec.model_validate(FULL)
+    before = spec.model_dump_json()
+    render(fleet="support", fleet_uid="u", version="v1", spec=spec, settings=Settings())
+    assert spec.model_dump_json() == before
+
+
+def changed(**container: Any) -> dict[str, Any]:
+    """The small spec with its container changed."""
+    return {"template": {"spec": {"containers": [{"name": "app", "image": "x", **container}]}}}
+
+
+def with_pod(**pod: Any) -> dict[str, Any]:
+    """The small spec with its pod changed."""
+    return {"template": {"spec": {"containers": [{"name": "app", "image": "x"}], **pod}}}
+
+
+def with_metadata(**metadata: Any) -> dict[str, Any]:
+    """The small spec with metadata."""
+    return {"template": {"metadata": metadata, "spec": {"containers": [{"name": "app", "image": "x"}]}}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "names"),
+    [
+        (with_metadata(labels={"pinfleet.dev/fleet": "other"}), "pinfleet.dev/fleet"),
+        (with_metadata(annotations={"pinfleet.dev/x": "y"}), "pinfleet.dev/x"),
+        (changed(env=[{"name": "PINFLEET_TOKEN_FILE", "value": "/mine"}]), "PINFLEET_TOKEN_FILE"),
+        (changed(volumeMounts=[{"name": "x", "mountPath": "/var/lib/pinfleet/state/"}]), "/var/lib/pinfleet/state"),
+        (with_pod(volumes=[{"name": "pinfleet-token", "emptyDir": {}}]), "pinfleet-token"),
+        (with_pod(restartPolicy="Always"), "restartPolicy"),
+        (with_pod(automountServiceAccountToken=True), "automountServiceAccountToken"),
+        ({"template": {"spec": {"containers": []}}}, "0 containers"),
+        ({"template": {"spec": {"containers": [{"name": "a"}, {"name": "b"}]}}}, "2 containers"),
+        ({"template": {"spec": {"containers": "x"}}}, "containers must be a list"),
+        ({"template": {}}, "spec.template.spec must be an object"),
+        (with_metadata(labels=["x"]), "labels must be an object"),
+    ],
+)
+def test_what_pinfleet_owns_is_refused_in_a_template(spec: dict[str, Any], names: str) -> None:
+    """The refusal names what is wrong, and never overrides it silently."""
+    with pytest.raises(BadManifest, match=names) as caught:
+        rendered(spec)
+    assert caught.value.reason == keys.INVALID_TEMPLATE

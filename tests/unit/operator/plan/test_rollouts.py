@@ -1,0 +1,282 @@
+"""Whole rollouts on the toy cluster; its checkers look at every action on the way."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.unit.operator.plan.toy import Toy
+
+from pinfleet_operator.plan import actions as do
+
+
+def started(**spec: object) -> Toy:
+    """A fleet whose first version is active."""
+    toy = Toy()
+    toy.edit("v1", **spec)
+    toy.settle()
+    return toy
+
+
+def test_a_new_fleet_gets_its_version_its_pod_and_new_runs() -> None:
+    """The first version becomes active when its pods serve, and new runs go to it."""
+    toy = started()
+    run = toy.new_run()
+    assert (toy.phases(), run.version, run.phase) == ({"v1": "Active"}, "v1", "Running")
+
+
+def test_old_runs_end_on_the_old_version_while_new_runs_go_to_the_new_one() -> None:
+    """A rollout in the middle of a run moves new runs only; the old version goes when its last run has ended."""
+    toy = started()
+    old = toy.new_run()
+    toy.edit("v2")
+    toy.settle()
+    new = toy.new_run()
+    assert (old.version, old.phase, new.version) == ("v1", "Running", "v2")
+    assert toy.phases() == {"v2": "Active", "v1": "Draining"}
+    toy.end_run(0)
+    toy.settle()
+    assert toy.phases() == {"v2": "Active", "v1": "Retired"}
+    assert toy.outline()["pods"] == ["support.v2"]
+
+
+def test_a_version_retires_within_two_seconds_of_its_last_run() -> None:
+    """INV-7: with no delay asked for, the retirement is on record two seconds after the last run ended."""
+    toy = started()
+    toy.new_run()
+    toy.edit("v2")
+    toy.settle()
+    toy.pass_time(3600)
+    toy.end_run(0)
+    ended_at = toy.ended_at["v1"]
+    toy.settle()
+    retired_at = {each.name: each.retired_at for each in toy.status.versions}["v1"]
+    assert retired_at is not None
+    assert retired_at <= ended_at + timedelta(seconds=2)
+
+
+def test_a_drained_version_keeps_its_pods_for_the_delay() -> None:
+    """drain.retireDelaySeconds keeps the pods of an empty version, so that going back is instant."""
+    toy = started(drain={"retireDelaySeconds": 600})
+    toy.edit("v2", drain={"retireDelaySeconds": 600})
+    toy.settle()
+    assert toy.outline()["pods"] == ["support.v1", "support.v2"]
+    toy.pass_time(601)
+    toy.settle()
+    assert (toy.outline()["pods"], toy.phases()["v1"]) == (["support.v2"], "Retired")
+
+
+def test_a_spec_edited_mid_rollout_supersedes_the_candidate() -> None:
+    """The active version is untouched by a candidate that is given up."""
+    toy = started()
+    toy.edit("v2")
+    toy.once()
+    toy.once()  # v2 is made, its pod is not ready yet
+    toy.edit("v3")
+    toy.once()
+    assert toy.status.active_version == "v1"
+    toy.settle()
+    assert toy.phases() == {"v3": "Active", "v2": "Superseded", "v1": "Retired"}
+    assert toy.outline()["pods"] == ["support.v3"]
+
+
+def test_going_back_leads_to_the_earlier_state() -> None:
+    """INV-11: an old spec applied again revives its version, and the fleet stands as before."""
+    toy = started()
+    before = toy.outline()
+    toy.edit("v2")
+    toy.settle()
+    toy.edit("v1")
+    toy.settle()
+    assert toy.outline() == before
+    assert [each.revision for each in toy.status.versions if each.name == "v1"] == [3]
+
+
+def test_going_back_mid_rollout_needs_no_rollout() -> None:
+    """INV-11: reverting before the switch leaves the active version active, and the candidate goes."""
+    toy = started()
+    before = toy.outline()
+    toy.edit("v2")
+    toy.once()
+    toy.once()
+    toy.edit("v1")
+    toy.settle()
+    assert toy.outline() == before
+    assert not [each for each in toy.writes if isinstance(each, do.Promote)][1:]
+
+
+def test_a_run_found_on_a_retired_version_brings_its_pods_back() -> None:
+    """A run that slipped in is served: the version drains again."""
+    toy = started()
+    run = toy.new_run()
+    toy.edit("v2")
+    toy.settle()
+    toy.end_run(0)
+    toy.settle()
+    run.phase = "Pending"
+    toy.settle()
+    assert (toy.phases()["v1"], run.phase) == ("Draining", "Running")
+
+
+def test_a_version_deleted_by_hand_is_named_while_its_runs_are_open() -> None:
+    """The status says which runs cannot go on, and applying the spec again mends it."""
+    toy = started()
+    run = toy.new_run()
+    toy.edit("v2")
+    toy.settle()
+    uid = next(uid for uid, record in toy.records.items() if record.id == "v1")
+    toy.pods = {key: pod for key, pod in toy.pods.items() if pod.record.version_uid != uid}
+    del toy.records[uid]
+    run.phase, run.pod = "Pending", None
+    toy.pass_time(10)
+    toy.settle()
+    entry = {each.name: each for each in toy.status.versions}["v1"]
+    assert (entry.phase, entry.open, "AgentVersion is gone" in (entry.blocked_by or "")) == ("Failed", 1, True)
+    toy.edit("v1")
+    toy.settle()
+    assert run.phase == "Running"
+
+
+def test_a_deleted_fleet_drains_first() -> None:
+    """With deletePolicy Drain the object stays until the last run has ended, and takes no new runs."""
+    toy = started()
+    toy.new_run()
+    toy.delete()
+    toy.settle()
+    late = toy.new_run()
+    assert (toy.is_gone, late.version, toy.phases()) == (False, None, {"v1": "Draining"})
+    toy.end_run(0)
+    toy.settle()
+    assert (toy.is_gone, toy.records, toy.pods, toy.view) == (True, {}, {}, None)
+
+
+def test_versions_of_a_vanished_fleet_are_swept() -> None:
+    """INV-9: a fleet whose finalizer was taken away by hand leaves no version and no pod behind."""
+    toy = started()
+    toy.new_run()
+    toy.is_gone = True
+    toy.settle()
+    assert toy.view is not None
+    assert toy.view.cancels_runs
+    toy.end_run(0)
+    toy.settle()
+    assert (toy.records, toy.pods, toy.view) == ({}, {}, None)
+
+
+def test_history_is_bounded() -> None:
+    """Retired versions beyond versionHistoryLimit are deleted, the oldest first, never the active one."""
+    toy = started(versionHistoryLimit=2)
+    for name in ("v2", "v3", "v4", "v5"):
+        toy.edit(name, versionHistoryLimit=2)
+        toy.settle()
+    assert toy.phases() == {"v5": "Active", "v4": "Retired", "v3": "Retired"}
+
+
+def test_fifty_live_versions_are_no_trouble() -> None:
+    """A fleet with a run on each of fifty versions keeps one pod for each."""
+    toy = started()
+    for number in range(2, 51):
+        toy.new_run()
+        toy.edit(f"v{number}")
+        toy.settle()
+    assert len(toy.outline()["pods"]) == 50
+    assert sum(phase == "Draining" for phase in toy.phases().values()) == 49
+
+
+def test_pods_follow_the_runs_and_leave_after_a_minute() -> None:
+    """The active version grows with its runs and shrinks once pods were empty for 60 s."""
+    toy = started(runsPerPod=2, maxReplicas=3)
+    for _ in range(5):
+        toy.new_run()
+        toy.settle()
+    assert len(toy.outline()["pods"]) == 3
+    for _ in range(5):
+        toy.end_run(0)
+    toy.settle()
+    assert len(toy.outline()["pods"]) == 3
+    toy.pass_time(61)
+    toy.settle()
+    assert len(toy.outline()["pods"]) == 1
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 5])
+def test_a_rollout_costs_few_writes(replicas: int) -> None:
+    """INV-15: a change of a fleet costs at most 12 writes and 2 for each pod."""
+    toy = started(replicas=replicas)
+    toy.pass_time(60)
+    toy.settle()
+    toy.writes.clear()
+    toy.edit("v2", replicas=replicas)
+    toy.settle()
+    real = [each for each in toy.writes if not isinstance(each, do.ClosePod | do.ReopenPod | do.ConfirmEmpty)]
+    pods = 2 * replicas  # of the new version and of the old one
+    assert len(real) <= 12 + 2 * pods
+
+
+EVENTS = st.lists(
+    st.one_of(
+        st.tuples(st.just("edit"), st.integers(1, 3)),
+        st.tuples(st.just("run"), st.just(0)),
+        st.tuples(st.sampled_from(["end", "park", "kill"]), st.integers(0, 5)),
+        st.tuples(st.just("time"), st.sampled_from([1, 30, 61, 400])),
+        st.tuples(st.sampled_from(["pass", "kubelet", "settle", "replicas", "limit"]), st.integers(0, 3)),
+    ),
+    max_size=30,
+)
+
+
+def happen(toy: Toy, event: tuple[str, int]) -> None:
+    """One thing happens to the fleet."""
+    kind, number = event
+    given: dict[str, int] = {"runsPerPod": 2}
+    moves = {
+        "edit": lambda: toy.edit(f"v{number}", **given),
+        "replicas": lambda: toy.edit(toy.spec.version, **given, replicas=number, maxReplicas=max(1, number)),
+        "limit": lambda: toy.edit(toy.spec.version, **given, versionHistoryLimit=number),
+        "run": toy.new_run,
+        "end": lambda: toy.end_run(number),
+        "park": lambda: toy.park_run(number),
+        "kill": lambda: toy.kill(number),
+        "time": lambda: toy.pass_time(number),
+        "pass": toy.once,
+        "kubelet": toy.kubelet,
+        "settle": toy.settle,
+    }
+    moves[kind]()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(EVENTS)
+def test_whatever_happens_the_invariants_hold(events: list[tuple[str, int]]) -> None:
+    """INV-5, 6, 8, 10: no sequence of edits, runs, deaths and waiting breaks one; in the end nothing is left to do."""
+    toy = Toy()
+    for event in events:
+        happen(toy, event)
+    toy.pass_time(400)
+    toy.settle()
+    toy.delete()
+    while any(run.is_open and run.version for run in toy.runs):
+        toy.end_run(0)
+    toy.settle()
+    assert (toy.records, toy.pods) == ({}, {})
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(EVENTS)
+def test_history_does_not_matter(events: list[tuple[str, int]]) -> None:
+    """INV-12: wherever a fleet came from, the same spec ends with the same versions active and the same pods."""
+    toy = Toy()
+    for event in events:
+        happen(toy, event)
+    while any(run.is_open for run in toy.runs):
+        for run in toy.runs:
+            run.version = run.version or "v1"
+        toy.end_run(0)
+    toy.edit("v2", runsPerPod=2)
+    toy.settle()
+    toy.pass_time(400)
+    toy.settle()
+    straight = Toy()
+    straight.edit("v2", runsPerPod=2)
+    straight.settle()
+    assert toy.outline() == straight.outline()
