@@ -40,8 +40,6 @@ def fingerprint() -> str:
 
 def check_needs() -> None:
     """Say what is missing before anything is begun."""
-    if sys.version_info < (3, 11):
-        sys.exit(f"pinfleet needs Python 3.11 or later, this is {sys.version.split()[0]}: make PYTHON=python3.12 ...")
     free = shutil.disk_usage(ROOT).free
     if free < NEEDED_BYTES:
         sys.exit(f"not enough disk space in {ROOT}: {free / 1e9:.1f} GB free, {NEEDED_BYTES / 1e9:.0f} GB needed")

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from localcluster import Cluster, processes
-
 from hack.render_chart import render
+
+from localcluster import Cluster, processes
 
 ROOT = Path(__file__).resolve().parent.parent
 SYSTEM_NAMESPACE = "pinfleet-system"
@@ -154,7 +154,7 @@ class Stage:
         return items
 
     def apply(self, manifest: Json | Path, namespace: str | None = None) -> None:
-        """kubectl apply."""
+        """Kubectl apply."""
         where = ["-n", namespace] if namespace else []
         if isinstance(manifest, Path):
             self.kubectl("apply", *where, "-f", str(manifest))

@@ -65,7 +65,7 @@ class ControlPlane:
             settings=settings,
             raise_transitions=ends.leader.raise_transitions,
         )
-        self.runs = RunLoop(store=self.store, kube=ends.kube, dispatch=self.dispatch, settings=settings)
+        self.runs = RunLoop(store=store, kube=kube, dispatch=self.dispatch, clock=clock, settings=settings)
         reconciler = Reconciler(
             store=self.store, kube=ends.kube, settings=settings, token_of=lambda uid: token_for(key, uid)
         )

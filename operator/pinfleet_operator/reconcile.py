@@ -29,7 +29,6 @@ from pinfleet_operator.work_queue import WorkQueue
 
 FIRST_RETRY_SECONDS: Final = 0.25
 LONGEST_RETRY_SECONDS: Final = 300.0
-RECOUNT_SECONDS: Final = 0.2  # an end that we wrote ourselves is counted once the watch shows it
 WORKERS: Final = 4
 
 log = structlog.get_logger()
@@ -96,7 +95,7 @@ class FleetQueue:
         """Listen to the store, and make every fleet due that it knows a version of, so that orphans are found."""
         self._store.versions.on_change.append(self._version_changed)
         self._store.pods.on_change.append(self._pod_changed)
-        self._store.runs.on_change.append(self._run_changed)
+        self._store.runs.on_count.append(self._run_counted)
         for version in self._store.versions.all():
             self.add(version.namespace, version.fleet)
 
@@ -160,7 +159,7 @@ class FleetQueue:
         if pod is not None and pod.fleet:
             self.add(pod.namespace, pod.fleet)
 
-    def _run_changed(self, old: RunRecord | None, new: RunRecord | None) -> None:
+    def _run_counted(self, old: RunRecord | None, new: RunRecord | None) -> None:
         """Counts moved: now and then, but at once where a version that is not active may have become empty."""
         run = new or old
         if run is None:
@@ -169,11 +168,8 @@ class FleetQueue:
         has_ended = old is not None and old.is_open and (new is None or not new.is_open)
         view = self._store.catalog.get(key)
         if has_ended and run.version is not None and (view is None or run.version != view.active_version):
-            counts = self._store.counts(run.namespace, run.fleet, run.version)
-            if counts.open == 0:
+            if self._store.counts(run.namespace, run.fleet, run.version).open == 0:
                 self.queue.add(key)
-            elif counts.open == 1:
-                self.queue.add_after(key, RECOUNT_SECONDS)
         self._counts_moved(key)
 
     def _counts_moved(self, key: FleetKey) -> None:

@@ -13,6 +13,7 @@ import hmac
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from http import HTTPStatus
 from typing import Final, Protocol, Self, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -64,7 +65,7 @@ class Pods(Protocol):
         """Offer a run."""
 
     async def ack(self, target: PodTarget, uid: str, epoch: int) -> Accepted:
-        """Let the pod forget a run whose end or park is stored."""
+        """Let the pod forget a run whose end or park is stored; refused as ``unknown_run`` where it has already."""
 
     async def end(self, target: PodTarget, uid: str, epoch: int, reason: EndReason) -> Accepted:
         """Tell the pod to end a run."""
@@ -219,6 +220,8 @@ def _decode(target: PodTarget, status: int, content: bytes | None, answer_type: 
     where = f"pod {target.pod_uid} answered {status}"
     if content is None:
         raise PodRefused(f"{where} with more than {ANSWER_LIMIT_BYTES} bytes", status=status, code=UNKNOWN)
+    if status == HTTPStatus.NO_CONTENT:  # the answer to an ack whose run is forgotten already: it has no body, no `n`
+        raise PodRefused(f"{where}: it does not hold the run", status=status, code="unknown_run")
     if status >= 300:  # noqa: PLR2004 - neither OK nor Accepted
         raise _refusal(target, where, status, content)
     try:

@@ -15,8 +15,9 @@ from typing import cast
 import pytest
 from tests.contract.place import EVERYWHERE, Place
 from tests.fakes.apiserver import FakeApiServer
-from tests.sim.api import Client, Server
+from tests.sim.api import Client
 from tests.sim.net import Net
+from tests.sim.server import Server
 
 from localcluster import Cluster
 from pinfleet_operator.clock import SystemClock

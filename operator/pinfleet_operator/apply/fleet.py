@@ -11,7 +11,7 @@ from pinfleet_operator.api import keys
 from pinfleet_operator.api.fleet import FleetView
 from pinfleet_operator.api.models.agent_deployment import AgentDeploymentStatus
 from pinfleet_operator.api.models.base import Model
-from pinfleet_operator.errors import ClusterError
+from pinfleet_operator.errors import ClusterError, Unavailable
 from pinfleet_operator.kube.api import Kube
 from pinfleet_operator.kube.resources import AGENT_DEPLOYMENTS
 from pinfleet_operator.plan.actions import AddFinalizer, DropFleet, Promote, RemoveFinalizer, SetFleet, WriteStatus
@@ -21,6 +21,8 @@ from pinfleet_operator.store import Store
 
 LATE_SECONDS: Final = 90.0
 """The API server ends a request after 60 s: one that was sent longer ago is no longer carried out."""
+
+LATE_RETRY_SECONDS: Final = 5.0
 
 log = structlog.get_logger()
 
@@ -95,9 +97,14 @@ class FleetWrites:
     def _set_fleet(self, view: FleetView) -> None:
         if self._store.may_pin((view.namespace, view.name)):
             self._store.set_fleet(view)
-        elif self._is_promote_settled():
-            self._memory.promote = None
-            self._store.open_pinning(view.namespace, view.name, view)
+            return
+        if not self._is_promote_settled():
+            raise Unavailable(
+                f"cannot open pinning of AgentDeployment {view.namespace}/{view.name}: a promote may still be under way",
+                retry_after_seconds=LATE_RETRY_SECONDS,
+            )
+        self._memory.promote = None
+        self._store.open_pinning(view.namespace, view.name, view)
 
     def _is_promote_settled(self) -> bool:
         """Whether a promote with a lost answer can no longer be carried out.

@@ -4,6 +4,7 @@ Every write carries the resourceVersion of the decision; its answer goes into th
 again from scratch: nothing here retries, and nothing here decides about the run.
 """
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from typing import assert_never
@@ -17,12 +18,13 @@ from pinfleet_operator.api import keys
 from pinfleet_operator.api.child import PodRecord
 from pinfleet_operator.api.run import RESULT_LIMIT_BYTES, Limits, RunRecord, decode_run, decode_run_and_input
 from pinfleet_operator.api.settings import Settings
-from pinfleet_operator.errors import ClusterError, Conflict, NotFound, PodRefused, Rejected
+from pinfleet_operator.clock import Clock
+from pinfleet_operator.errors import ClusterError, Conflict, NotFound, PodRefused, Rejected, Unavailable
 from pinfleet_operator.kube.api import Kube
 from pinfleet_operator.kube.resources import AGENT_RUNS, PODS
 from pinfleet_operator.runs import patch
 from pinfleet_operator.runs.dispatch import Dispatch
-from pinfleet_operator.runs.judge.bounds import merge, steps_known
+from pinfleet_operator.runs.judge.bounds import ending, merge, steps_known
 from pinfleet_operator.runs.judge.situation import (
     Ack,
     Action,
@@ -43,7 +45,7 @@ from pinfleet_operator.runs.judge.situation import (
 )
 from pinfleet_operator.runs.memory import Memory
 from pinfleet_operator.runs.place import Seat, place
-from pinfleet_operator.store import Store
+from pinfleet_operator.store import Store, VersionKey
 
 log = structlog.get_logger()
 
@@ -51,9 +53,12 @@ log = structlog.get_logger()
 class Act:
     """Executes actions for one run at a time."""
 
-    def __init__(self, *, store: Store, kube: Kube, dispatch: Dispatch, memory: Memory, settings: Settings) -> None:
+    def __init__(
+        self, *, store: Store, kube: Kube, dispatch: Dispatch, memory: Memory, clock: Clock, settings: Settings
+    ) -> None:
         self._store, self._kube, self._dispatch = store, kube, dispatch
-        self._memory, self._settings = memory, settings
+        self._memory, self._clock, self._settings = memory, clock, settings
+        self._outlasting: set[asyncio.Task[None]] = set()
 
     async def carry_out(self, s: Situation, action: Action) -> None:
         """Do one action.
@@ -90,7 +95,9 @@ class Act:
         now = s.now
         match action:
             case Pin():
-                body = patch.pin(run, action.version, self._limits(s, run), now)
+                key = (run.namespace, run.fleet, action.version)
+                await self._write_pin(key, "", run, patch.pin(run, action.version, self._limits(s, run), now))
+                return
             case WriteEnd():
                 await self._end(run, action, s)
                 return
@@ -116,10 +123,12 @@ class Act:
 
     async def _write(self, run: RunRecord, body: patch.Body) -> bytes:
         """Patch the status; after anything but a clear yes, read what stands there."""
+        result = body.get("result")
+        has_null = isinstance(result, msgspec.Raw) and patch.holds_null(msgspec.json.decode(result))
+        send = self._kube.json_patch if has_null else self._kube.merge_patch
+        content = patch.encode_operations(run, body) if has_null else patch.encode(run, body)
         try:
-            answer = await self._kube.merge_patch(
-                AGENT_RUNS, run.namespace, run.name, patch.encode(run, body), subresource="status"
-            )
+            answer = await send(AGENT_RUNS, run.namespace, run.name, content, subresource="status")
         except Rejected:
             raise
         except ClusterError:
@@ -157,12 +166,8 @@ class Act:
             raise Conflict(f"cannot assign AgentRun {s.uid}: the free slot was taken")
         key = (run.namespace, run.fleet, action.version)
         previous = run.pod_uid
-        token = self._store.begin_assignment(key, seat.pod.uid, run.uid)
-        try:
-            body = patch.assignment(run, action, seat, self._limits(s, run), steps_known(s), s.now)
-            answer = await self._write(run, body)
-        finally:
-            await self._store.end_assignment(token)
+        body = patch.assignment(run, action, seat, self._limits(s, run), steps_known(s), s.now)
+        answer = await self._write_pin(key, seat.pod.uid, run, body)
         crash.point("woken" if action.wake else "assigned")
         assigned, given = decode_run_and_input(answer)
         memory = self._memory.of(run.uid)
@@ -176,7 +181,23 @@ class Act:
             epoch=assigned.epoch,
             attempt=assigned.attempts,
         )
-        await self._offer(assigned, given, seat.pod, SendOffer())
+        await self._offer(assigned, given, seat.pod, SendOffer(end=ending(s)))
+
+    async def _write_pin(self, key: VersionKey, pod_uid: str, run: RunRecord, body: patch.Body) -> bytes:
+        """Write a status that counts toward a version; in flight until its outcome is known (rule 7)."""
+        token = self._store.begin_assignment(key, pod_uid, run.uid)
+        try:
+            answer = await self._write(run, body)
+        except Unavailable:
+            waiting = asyncio.create_task(self._store.outlast_assignment(token, run, self._clock.sleep))
+            self._outlasting.add(waiting)
+            waiting.add_done_callback(self._outlasting.discard)
+            raise
+        except BaseException:
+            await self._store.end_assignment(token)
+            raise
+        await self._store.end_assignment(token)
+        return answer
 
     def seats(self, s: Situation, version_id: str) -> list[Seat]:
         """Every pod of the version, with what is taken on it."""
@@ -214,7 +235,9 @@ class Act:
             raise Conflict(f"cannot offer AgentRun {s.uid}: its pod is gone")
         found, given = decode_run_and_input(await self._kube.get(AGENT_RUNS, run.namespace, run.name))
         self._store.runs.put_answer(found)
-        if found.uid == run.uid and found.epoch == run.epoch and found.phase == "Running":
+        if found.uid != run.uid:
+            raise Conflict(f"cannot offer AgentRun {run.namespace}/{run.name}: another one has its name")
+        if found.epoch == run.epoch and found.phase == "Running":
             await self._offer(found, given, pod, action)
 
     async def _offer(self, run: RunRecord, given: msgspec.Raw, pod: PodRecord, action: SendOffer) -> None:

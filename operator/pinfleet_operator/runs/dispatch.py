@@ -105,14 +105,25 @@ class Dispatch:
         Raises:
             PodError: the pod refused or did not answer.
         """
-        accepted = await self._call(pod, self._pods.ack(self._require(pod), uid, epoch))
+        try:
+            accepted = await self._call(pod, self._pods.ack(self._require(pod), uid, epoch))
+        except PodRefused as refusal:
+            if refusal.code == "unknown_run":  # it forgot the run before; its next full answer shows it
+                self._forget(pod, uid, epoch)
+                return
+            raise
         mirror = self._store.mirror(pod.uid)
         if mirror is not None and mirror.boot == accepted.boot:
+            self._forget(pod, uid, epoch)
+            mirror.forgotten[uid] = accepted.n
+
+    def _forget(self, pod: PodRecord, uid: str, epoch: int) -> None:
+        mirror = self._store.mirror(pod.uid)
+        if mirror is not None:
             listing = mirror.runs.get(uid)
             if listing is not None and listing.epoch <= epoch:
                 del mirror.runs[uid]
             mirror.accepted.pop(uid, None)
-            mirror.forgotten[uid] = accepted.n
             self._tell_pod(pod)
 
     def _require(self, pod: PodRecord) -> PodTarget:
@@ -174,6 +185,8 @@ class Dispatch:
                 await self._clock.sleep(RETRY_SECONDS)
             else:
                 self._take(pod, answer)
+                if answer.n == 0:  # a pod without a change yet answers at once
+                    await self._clock.sleep(RETRY_SECONDS)
 
     def _note_failure(self, pod: PodRecord) -> None:
         mirror = self._store.mirror(pod.uid)

@@ -11,6 +11,7 @@ import structlog
 from pinfleet_operator.api.child import PodRecord, VersionRecord
 from pinfleet_operator.api.run import RunRecord
 from pinfleet_operator.api.settings import Settings
+from pinfleet_operator.clock import Clock
 from pinfleet_operator.errors import ClusterError, Conflict, PinfleetError, PodError, Rejected
 from pinfleet_operator.kube.api import Kube
 from pinfleet_operator.runs.act import Act
@@ -33,10 +34,10 @@ log = structlog.get_logger()
 class RunLoop:
     """Passes over runs, by a bounded number of workers."""
 
-    def __init__(self, *, store: Store, kube: Kube, dispatch: Dispatch, settings: Settings) -> None:
+    def __init__(self, *, store: Store, kube: Kube, dispatch: Dispatch, clock: Clock, settings: Settings) -> None:
         self._store, self._kube, self._dispatch, self._settings = store, kube, dispatch, settings
         self._memory, self._waiters = Memory(kube.server_now), Waiters()
-        self._act = Act(store=store, kube=kube, dispatch=dispatch, memory=self._memory, settings=settings)
+        self._act = Act(store=store, kube=kube, dispatch=dispatch, memory=self._memory, clock=clock, settings=settings)
         self._ended = EndedRuns(store)
         self.queue: WorkQueue[str] = WorkQueue()
         self._listing_pods: dict[str, set[str]] = {}  # run uid -> uids of pods that may list it

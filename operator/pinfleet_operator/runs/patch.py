@@ -26,6 +26,21 @@ def encode(run: RunRecord, status: Body) -> bytes:
     return msgspec.json.encode({"metadata": {"resourceVersion": str(run.resource_version)}, "status": status})
 
 
+def encode_operations(run: RunRecord, status: Body) -> bytes:
+    """The same as a JSON patch, for a result with null members, which a merge would delete (decision 0003)."""
+    fence = {"op": "replace", "path": "/metadata/resourceVersion", "value": str(run.resource_version)}
+    known = {key: value for key, value in status.items() if value is not None}
+    sets = [{"op": "add", "path": f"/status/{key}", "value": value} for key, value in known.items()]
+    return msgspec.json.encode([fence, *sets])
+
+
+def holds_null(result: object) -> bool:
+    """Whether an object somewhere in a decoded result has a null member."""
+    if isinstance(result, dict):
+        return any(value is None or holds_null(value) for value in result.values())
+    return isinstance(result, list) and any(holds_null(value) for value in result)
+
+
 def pin(run: RunRecord, version: str, limits: Limits, now: datetime) -> Body:
     """An explicit version, judged when first observed."""
     return {
@@ -114,7 +129,7 @@ def end(run: RunRecord, action: WriteEnd, now: datetime) -> Body:
         "phase": action.phase,
         "result": listing.outcome.result if listing and listing.outcome and action.phase == "Succeeded" else None,
         "steps": max(run.steps, listing.steps if listing else 0),
-        "waitingFor": None,
+        "waitingFor": (),
         "endedAt": now,
         "activeSeconds": active_seconds(run, now),
         **_told(run, now, action.reason, action.message, succeeded=succeeded),

@@ -6,16 +6,18 @@ holds no inputs and no results, decides nothing and does no I/O.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from pinfleet_operator.api.child import PodRecord, VersionRecord, decode_pod, decode_version
 from pinfleet_operator.api.fleet import Counts, FleetView
 from pinfleet_operator.api.mirror import PodMirror
+from pinfleet_operator.api.run import RunRecord
 from pinfleet_operator.store.counts import FleetKey, VersionKey
 from pinfleet_operator.store.objects import Objects
 from pinfleet_operator.store.runs import Runs, is_due
 
+LATE_SECONDS, LATE_CHECKS = 90.0, 180  # the API server ends a request after 60 s
 LOST_PODS_KEPT = 10_000  # tombstones: enough for every run that may still name one of them
 
 
@@ -180,9 +182,29 @@ class Store:
 
     async def end_assignment(self, token: object) -> None:
         """Note that the outcome of an assignment is known and in the store."""
-        del self._flights[token]
-        async with self._landed:
-            self._landed.notify_all()
+        if self._flights.pop(token, None) is not None:
+            async with self._landed:
+                self._landed.notify_all()
+
+    async def outlast_assignment(
+        self, token: object, run: RunRecord, sleep: Callable[[float], Awaitable[None]]
+    ) -> None:
+        """Hold an assignment whose answer was lost in flight until it can no longer be carried out.
+
+        That is when the run has another resourceVersion than the write carried, or is gone; at the latest when the API
+        server has given every request of then up.
+
+        Args:
+            token: of the assignment.
+            run: as the write carried it.
+            sleep: waits so many seconds.
+        """
+        for _ in range(LATE_CHECKS):
+            known = self.runs.get(run.uid)
+            if known is None or known.resource_version > run.resource_version:
+                break
+            await sleep(LATE_SECONDS / LATE_CHECKS)
+        await self.end_assignment(token)
 
     async def settled(self, namespace: str, fleet: str, version_id: str) -> None:
         """Return once every assignment to the version that is in flight now has settled."""

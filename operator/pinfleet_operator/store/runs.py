@@ -15,6 +15,7 @@ class Runs:
         self.is_synced = False
         self.watched_resource_version = 0
         self.counts = RunCounts()
+        self.on_count: list[Callable[[RunRecord | None, RunRecord | None], None]] = []  # the watched sequence moved
         self.on_change: list[Callable[[RunRecord | None, RunRecord | None], None]] = []
         self._watched: dict[str, RunRecord] = {}
         self._ahead: dict[str, RunRecord] = {}
@@ -76,7 +77,7 @@ class Runs:
 
     def _put_watched(self, run: RunRecord) -> None:
         known = self.get(run.uid)
-        self.counts.move(self._watched.get(run.uid), run)
+        self._count(self._watched.get(run.uid), run)
         self._watched[run.uid] = run
         ahead = self._ahead.get(run.uid)
         if ahead is not None and (ahead.resource_version <= run.resource_version or self._lower_may_replace):
@@ -88,9 +89,14 @@ class Runs:
         known = self.get(uid)
         self._ahead.pop(uid, None)
         watched = self._watched.pop(uid, None)
-        self.counts.move(watched, None)
+        self._count(watched, None)
         if known is not None:
             self._changed(known, None)
+
+    def _count(self, old: RunRecord | None, new: RunRecord | None) -> None:
+        self.counts.move(old, new)
+        for listener in self.on_count:
+            listener(old, new)
 
     def _changed(self, old: RunRecord | None, new: RunRecord | None) -> None:
         if old is not None and old.phase == "Running" and old.pod_uid:

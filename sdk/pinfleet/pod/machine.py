@@ -165,7 +165,7 @@ class PodMachine:
         if offer.version != self.version:
             return self._refuse(request, HTTPStatus.MISDIRECTED_REQUEST, "wrong_version", self.version)
         if offer.end == "superseded":
-            return self._refuse(request, HTTPStatus.BAD_REQUEST, "bad_request", "end: superseded ends no run")
+            return self._refuse(request, HTTPStatus.BAD_REQUEST, "bad_request")
         if offer.epoch < known and self._rules.stale_epoch:
             return self._refuse(request, HTTPStatus.CONFLICT, "stale_epoch", known)
         if held is not None and offer.epoch == known:
@@ -450,7 +450,7 @@ class PodMachine:
 
 _SAID: Final[dict[ErrorCode, str]] = {
     "wrong_version": "this pod serves another version",
-    "bad_request": "the offer does not fit",
+    "bad_request": "offer: end: superseded ends no run",
     "stale_epoch": "a higher epoch is known here",
     "draining": "this pod takes no new runs",
     "full": "every slot is taken",

@@ -1,16 +1,20 @@
 """One fleet's passes on an API server in memory, in virtual time: the test moves the world, the pass answers."""
 
 import asyncio
+import random
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from tests.sim.api import Client, Json, Net, Server, encoded, stamp
+from tests.sim.api import Client, encoded
+from tests.sim.net import Net
+from tests.sim.server import Json, Server, stamp
 
 from pinfleet_operator.api.child import decode_pod, decode_version
 from pinfleet_operator.api.mirror import PodMirror
 from pinfleet_operator.api.run import decode_run
 from pinfleet_operator.api.settings import Settings
+from pinfleet_operator.errors import Unavailable
 from pinfleet_operator.kube.resources import Resource
 from pinfleet_operator.reconcile import Reconciler
 from pinfleet_operator.store import Store
@@ -24,7 +28,7 @@ class Refusing(Client):
     """A client whose creations and patches may be refused by the test."""
 
     def __init__(self, server: Server) -> None:
-        super().__init__(server, Net(delay_seconds=0))
+        super().__init__(server, Net(random.Random(0), Unavailable, delay_seconds=0))
         self.refuse: Callable[[str, str], Exception | None] = lambda _verb, _plural: None
         self.lose_reply_of: Callable[[str, str], Exception | None] = lambda _verb, _plural: None
         self.log: list[str] = []

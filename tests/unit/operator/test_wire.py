@@ -142,6 +142,14 @@ async def test_a_refusal_carries_its_code_and_value(
     assert (caught.value.status, caught.value.code, caught.value.value) == (status, code, value)
 
 
+async def test_an_ack_of_a_forgotten_run_is_told_as_unknown(pod: FakePod, client: Client) -> None:
+    """Whose first ack's answer was lost learns that there is nothing left to forget."""
+    pod.status, pod.answer = 204, b""
+    with pytest.raises(PodRefused) as caught:
+        await client.ack(target(pod), "u", 1)
+    assert (caught.value.status, caught.value.code) == (204, "unknown_run")
+
+
 @pytest.mark.parametrize("status", [200, 409])
 async def test_an_answer_of_another_pod_is_not_believed(pod: FakePod, client: Client, status: int) -> None:
     """An address that was given away answers under its new owner's uid, be it yes or no."""
@@ -159,7 +167,6 @@ async def test_an_answer_of_another_pod_is_not_believed(pod: FakePod, client: Cl
         (200, b"<html>"),
         (200, b'{"protocol":1}'),
         (200, b'{"protocol":2,"version":"v1","podUID":"pod-1","boot":"b","n":1}'),
-        (204, b""),
         (302, b"elsewhere"),
         (404, b"not found"),
         (500, b'{"code":"surprise"}'),

@@ -8,6 +8,7 @@ import pytest
 
 from pinfleet.agent import Agent
 from tests.unit.sdk.inline_pod import InlinePod
+from tests.unit.sdk.served_pod import ServedPod
 
 MakePod = Callable[..., InlinePod]
 
@@ -25,3 +26,29 @@ def make_pod(tmp_path: Path) -> Iterator[MakePod]:
     yield make
     for pod in made:
         pod.close()
+
+
+ServePod = Callable[..., ServedPod]
+
+
+@pytest.fixture
+def serve_pod(tmp_path: Path) -> Iterator[ServePod]:
+    """Start pods as processes that share a journal; kill them at the end."""
+    served: list[ServedPod] = []
+
+    def serve(uid: str = "pod-1", **environment: str) -> ServedPod:
+        pod = ServedPod(tmp_path, uid, **environment)
+        served.append(pod)
+        return pod
+
+    yield serve
+    for pod in served:
+        pod.kill()
+
+
+@pytest.fixture(scope="module")
+def inert_pod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedPod]:
+    """Start one pod for the calls of a module that leave it as it is."""
+    pod = ServedPod(tmp_path_factory.mktemp("inert"))
+    yield pod
+    pod.kill()

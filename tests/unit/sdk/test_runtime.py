@@ -93,8 +93,8 @@ async def resumed(make_pod: MakePod, **settings: Any) -> list[int]:
     first, second = make_pod(agent, uid="pod-1", **settings), make_pod(agent, uid="pod-2", **settings)
     await first.offer("r1", offer(1))
     await recorded(first, 2)
-    go.set()
     await second.offer("r1", offer(2))
+    go.set()
     await second.until("r1", "succeeded")
     first.drain()
     return ran

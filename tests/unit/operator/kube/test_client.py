@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from tests.fakes.apiserver import FakeApiServer
 from tests.fakes.faults import Answer, Break, Cut, Fault, Silence, is_method, is_watch
-from tests.unit.operator.kube.conftest import run_body
+from tests.fakes.reflection import run_body
 
 from pinfleet_operator.clock import SystemClock
 from pinfleet_operator.errors import (

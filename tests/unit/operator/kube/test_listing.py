@@ -5,7 +5,7 @@ import json
 import pytest
 from tests.fakes.apiserver import FakeApiServer
 from tests.fakes.faults import Answer, is_list
-from tests.unit.operator.kube.conftest import run_body
+from tests.fakes.reflection import run_body
 
 from pinfleet_operator.errors import Gone, Unavailable
 from pinfleet_operator.kube import listing

@@ -7,7 +7,7 @@ import asyncio
 
 import pytest
 from tests.fakes.faults import Answer, Break, Cut, Silence, is_list, is_resume, is_sync
-from tests.unit.operator.kube.conftest import Bench
+from tests.fakes.reflection import Bench
 
 from pinfleet_operator.kube.reflector import STALE_SECONDS
 

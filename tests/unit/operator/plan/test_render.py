@@ -25,7 +25,10 @@ FULL: dict[str, Any] = {
                 {
                     "name": "agent",
                     "image": "registry.local/support:v1",
-                    "env": [{"name": "MODEL", "value": "small"}, {"name": "LANGGRAPH_STRICT_MSGPACK", "value": "false"}],
+                    "env": [
+                        {"name": "MODEL", "value": "small"},
+                        {"name": "LANGGRAPH_STRICT_MSGPACK", "value": "false"},
+                    ],
                     "ports": [{"name": "runs", "containerPort": 9000}],
                     "readinessProbe": {"httpGet": {"path": "/ready", "port": 9000}, "periodSeconds": 5},
                     "volumeMounts": [{"name": "prompts", "mountPath": "/prompts"}],

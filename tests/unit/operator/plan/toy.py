@@ -346,7 +346,12 @@ class Toy:
         if self.view is not None and not self.is_gone and self.view.active_version != self.status.active_version:
             raise InvariantBrokenError("INV-5: the run loop pins to another version than the status says")
         for each in self.status.versions:
-            if each.phase == "Retired" and each.open == 0 and self.counts(each.name).open and made.requeue_after is None:
+            if (
+                each.phase == "Retired"
+                and each.open == 0
+                and self.counts(each.name).open
+                and made.requeue_after is None
+            ):
                 raise InvariantBrokenError(f"INV-6: {each.name} is retired with open runs")
         for record in self.records.values():
             live = [pod for pod in self.pods.values() if pod.record.version_uid == record.uid and pod.is_live]

@@ -1,0 +1,211 @@
+"""The whole of a simulated cluster, and what a user, a test or fate does in it."""
+
+import asyncio
+import contextlib
+import logging
+import random
+import sqlite3
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog.testing
+
+from pinfleet.rules import ALL, Rules
+from pinfleet_operator.api.settings import Settings
+from pinfleet_operator.errors import NotFound
+from tests.sim import pod as sim_pod
+from tests.sim.agent import make_agent
+from tests.sim.kubelet import SimKubelet
+from tests.sim.operator import SimLease, SimOperator
+from tests.sim.pod import SimPod
+from tests.sim.record import Record
+from tests.sim.schema import run_rules
+from tests.sim.server import Json, Server
+
+NAMESPACE = "default"
+FLEET = "fleet"
+TERMINAL = {"Succeeded", "Failed", "Cancelled", "TimedOut"}
+STEP_SECONDS = 0.05
+
+
+class World:
+    """A cluster with one fleet."""
+
+    def __init__(self, folder: Path, *, seed: int, settings: Settings, pod_rules: Rules) -> None:
+        self.folder, self.seed, self.settings = folder, seed, settings
+        self.rng = random.Random(seed)
+        self.server, self.record, self.lease = Server(), Record(), SimLease()
+        self.server.checks.append(run_rules)
+        self.kubelet = SimKubelet(self.server, make_agent(), folder / "journal.db", pod_rules, self.record)
+        self.operators: list[SimOperator] = []
+        self.promoted: list[tuple[float, str]] = []
+        self.logs: list[Any] = []
+        self.server.create("namespaces", "", {"metadata": {"name": NAMESPACE}})
+        self.server.create("persistentvolumeclaims", NAMESPACE, {"metadata": {"name": "state"}})
+
+    # The operator
+
+    def add_operator(self, *, leads: bool = False) -> SimOperator:
+        """Start one more operator process."""
+        made = SimOperator(
+            f"operator-{len(self.operators)}",
+            server=self.server,
+            kubelet=self.kubelet,
+            lease=self.lease,
+            settings=self.settings,
+            seed=self.seed,
+        )
+        self.operators.append(made)
+        made.start()
+        if leads:
+            made.leader.take()
+        return made
+
+    @property
+    def operator(self) -> SimOperator:
+        """The one that leads, or led last."""
+        return next(each for each in reversed(self.operators) if each.identity == self.lease.holder)
+
+    async def replace_operator(self) -> SimOperator:
+        """The leader dies, a new process leads."""
+        await self.operator.crash()
+        return self.add_operator(leads=True)
+
+    # A user
+
+    def deploy(self, version: str = "v1", **spec: Any) -> None:
+        """Apply the fleet with this version."""
+        template = {"spec": {"containers": [{"name": "agent", "image": f"registry/agent:{version}"}]}}
+        wanted: Json = {
+            "version": version,
+            "replicas": 1,
+            "runsPerPod": 5,
+            "state": {"sqlite": {"claimName": "state"}},
+            "template": template,
+        } | spec
+        try:
+            self.server.patch("agentdeployments", NAMESPACE, FLEET, {"spec": wanted})
+        except NotFound:
+            self.server.create("agentdeployments", NAMESPACE, {"metadata": {"name": FLEET}, "spec": wanted})
+
+    def start(self, name: str, *, version: str | None = None, limits: Json | None = None, **ask: Any) -> None:
+        """Create a run; `ask` is its input."""
+        task: Json = {"agentDeployment": FLEET, "input": ask}
+        if version is not None:
+            task["version"] = version
+        if limits is not None:
+            task["limits"] = limits
+        self.server.create("agentruns", NAMESPACE, {"metadata": {"name": name}, "spec": {"task": task}})
+
+    def cancel(self, name: str) -> None:
+        """Set spec.cancel."""
+        self.server.patch("agentruns", NAMESPACE, name, {"spec": {"cancel": True}})
+
+    def delete_run(self, name: str) -> None:
+        """Delete a run by hand."""
+        self.server.remove("agentruns", NAMESPACE, name)
+
+    # Looking
+
+    def run(self, name: str) -> Json:
+        """A run's status; empty if it has none or is gone."""
+        found = self.server.objects.get(("agentruns", NAMESPACE, name), {})
+        status: Json = found.get("status", {})
+        return status
+
+    def fleet(self) -> Json:
+        """The fleet's status."""
+        status: Json = self.server.objects.get(("agentdeployments", NAMESPACE, FLEET), {}).get("status", {})
+        return status
+
+    def pod_of(self, name: str) -> SimPod:
+        """The process that the run is assigned to."""
+        return self.kubelet.processes[self.run(name)["podUID"]]
+
+    def now(self) -> float:
+        """Virtual seconds."""
+        return asyncio.get_running_loop().time()
+
+    def open_runs(self) -> list[str]:
+        """Names of the runs that have not ended."""
+        runs = self.server.all("agentruns")
+        return [run["metadata"]["name"] for run in runs if run.get("status", {}).get("phase") not in TERMINAL]
+
+    def journal_rows(self) -> dict[str, Json]:
+        """The journal's runs by uid, with the versions of their steps."""
+        path = self.folder / "journal.db"
+        if not path.exists():
+            return {}
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            rows: dict[str, Json] = {
+                uid: {"state": state, "version": version, "epoch": epoch, "steps": steps, "row_versions": set()}
+                for uid, state, version, epoch, steps in db.execute("SELECT uid, state, version, epoch, steps FROM run")
+            }
+            for uid, version in db.execute("SELECT DISTINCT run, version FROM step"):
+                rows[uid]["row_versions"].add(version)
+        return rows
+
+    # Waiting
+
+    async def until(self, holds: Callable[[], object], seconds: float = 60.0) -> bool:
+        """Wait until something holds; whether it did in time."""
+        end = self.now() + seconds
+        while not holds():
+            if self.now() >= end:
+                return False
+            await asyncio.sleep(STEP_SECONDS)
+        return True
+
+    async def until_active(self, version: str = "v1", seconds: float = 60.0) -> None:
+        """Wait until a version is active."""
+        assert await self.until(lambda: self.fleet().get("activeVersion") == version, seconds), self.fleet()
+
+    async def until_begun(self, name: str, step: int, seconds: float = 60.0) -> None:
+        """Wait until a step's body of the run began."""
+        assert await self.until(lambda: step in self.record.steps_begun(name), seconds), self.run(name)
+
+    async def all_ended(self, seconds: float = 600.0) -> bool:
+        """Wait until every run has ended; whether they did in time."""
+        end = self.now() + seconds
+        while self.open_runs() and self.now() < end:
+            await asyncio.sleep(1.0)
+        return not self.open_runs()
+
+
+class _Logs(logging.Handler):
+    def __init__(self, lines: list[Any]) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._lines.append({**record.__dict__, "message": record.getMessage()})
+
+
+@contextlib.asynccontextmanager
+async def cluster(
+    *, seed: int = 0, settings: Settings | None = None, pod_rules: Rules = ALL, leads: bool = True
+) -> AsyncIterator[World]:
+    """A cluster with a leading operator; inside ``run_virtual`` alone."""
+    with contextlib.ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pinfleet-sim-")))
+        sim_pod.install(patch)
+        world = World(folder, seed=seed, settings=settings or Settings(), pod_rules=pod_rules)
+        world.logs = stack.enter_context(structlog.testing.capture_logs())
+        handler = _Logs(world.logs)
+        logger = logging.getLogger("pinfleet")
+        logger.addHandler(handler)
+        stack.callback(logger.removeHandler, handler)
+        if leads:
+            world.add_operator(leads=True)
+        try:
+            yield world
+        finally:
+            for each in world.operators:
+                each.wake()
+                await each.crash()
+            world.kubelet.stop()
+            await asyncio.sleep(0.01)

@@ -1,0 +1,60 @@
+"""A process that claims a run again and again and commits steps as fast as it can, until it is killed.
+
+Arguments: the journal, its own name. It prints one line for every step that was committed, after the commit.
+"""
+
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pinfleet.identity import StepKey
+from pinfleet.journal.interface import Batch, Claim, Owner, StepRow
+from pinfleet.journal.sqlite import SqliteJournal
+from pinfleet.rules import from_environment
+
+RUNS = 4
+PER_CLAIM = 5
+STEPS = 150
+
+
+def main(path: str, name: str) -> None:
+    """Compete for the runs until all are complete."""
+    journal = SqliteJournal(Path(path), busy_seconds=20.0, rules=from_environment())
+    open_runs = {f"r{n}" for n in range(RUNS)}
+    epoch = 0
+    print("ready", flush=True)
+    while not (Path(path).parent / "go").exists():
+        time.sleep(0.001)
+    while open_runs:
+        for run in sorted(open_runs):
+            epoch += 1
+            now = datetime.now(UTC)
+            claim = Claim(run=run, name=run, epoch=epoch, boot=name, pod=name, version="v1", schema=1, now=now)
+            found = journal.claim(claim)
+            if found.status == "fenced":
+                epoch = found.epoch
+                continue
+            if advance(journal, run, epoch, name):
+                open_runs.discard(run)
+    print("complete", flush=True)
+
+
+def advance(journal: SqliteJournal, run: str, epoch: int, name: str) -> bool:
+    """Commit the next steps of a run; return whether it has them all."""
+    begin = len(journal.load(run).steps)
+    for n in range(begin + 1, min(begin + PER_CLAIM, STEPS) + 1):
+        now = datetime.now(UTC)
+        row = StepRow(
+            key=StepKey("", "step", n), kind="step", status="ok", arguments=b"{}", result=f'"{name}-{epoch}"'.encode(),
+            manifest="m", attempt=1, begun=now, committed=now,
+        )  # fmt: skip
+        result = journal.commit(Owner(run, epoch), Batch(steps=(row,)), max_steps=STEPS, now=now)
+        if result.status != "committed":
+            return False
+        print(f"{run} {n} {epoch} {name}-{epoch}", flush=True)
+    return begin >= STEPS
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
