@@ -14,7 +14,7 @@ import time
 import urllib.request
 from base64 import b64decode
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -112,28 +112,28 @@ class Story:
         if not self.trace_file.exists():
             return []
         lines: list[Json] = [json.loads(line) for line in self.trace_file.read_text().splitlines()]
-        for line in lines:
-            line["step"] = int(line["step"].rpartition("#")[2])
         return [line for line in lines if run is None or line["run"] == run]
 
-    def pod_state(self, run: str) -> Json:
-        """What the run's pod says of it by `GET /state`, with the version's own token."""
-        status = self.run(run)
-        pod = self.stage.get("pod", status["pod"])
+    def pod_steps(self, run: str) -> Callable[[], int]:
+        """How to ask the run's pod by `GET /state`, with the version's own token, for the steps that it committed."""
+        pod = self.stage.get("pod", self.run(run)["pod"])
         labels = pod["metadata"]["labels"]
         selector = ",".join(f"{key}={labels[key]}" for key in ("pinfleet.dev/fleet", "pinfleet.dev/version"))
         secret = self.stage.list("secrets", "default", "-l", selector)[0]
-        request = urllib.request.Request(
+        uid = self.stage.get("agentrun", run)["metadata"]["uid"]
+        request = urllib.request.Request(  # noqa: S310 - a pod's own address
             f"http://{pod['status']['podIP']}:8080/state?after=0&boot=&wait=0",
             headers={
                 "Authorization": f"Bearer {b64decode(secret['data']['token']).decode()}",
                 "Pinfleet-Pod": pod["metadata"]["uid"],
             },
         )
-        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310
-            runs: list[Json] = json.load(answer)["runs"]
-        uid = self.stage.get("agentrun", run)["metadata"]["uid"]
-        return next((each for each in runs if each["uid"] == uid), {})
+
+        def ask() -> int:
+            with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 - as above
+                return next((int(each["steps"]) for each in json.load(answer)["runs"] if each["uid"] == uid), 0)
+
+        return ask
 
     @contextmanager
     def frozen(self, pid: int) -> Iterator[None]:
@@ -148,22 +148,22 @@ class Story:
     def kill_at(self, run: str, *, inside: bool) -> Json:
         """SIGKILL the run's agent once 37 steps are committed: before the 38th begins, or while it runs."""
 
-        def is_there() -> bool:
-            state = self.pod_state(run)
-            if state.get("steps", 0) > KILL_AT:
-                raise StageError(f"{run} was past step {KILL_AT} before it could be killed; run the demo again")
-            return state.get("steps") == KILL_AT
+        before = self.run(run)
+        pid, steps = self.stage.pod_pid(before["podUID"]), self.pod_steps(run)
 
-        pid = self.stage.pod_pid(self.run(run)["podUID"])
+        def is_there() -> bool:
+            committed = steps()
+            if committed > KILL_AT:
+                raise StageError(f"{run} was past step {KILL_AT} before it could be killed: run the demo again")
+            return committed == KILL_AT
+
         while True:
             self.stage.wait_for(f"{run} at step {KILL_AT}", is_there, 60)
-            before = self.run(run)
             with self.frozen(pid):
                 began = max(line["step"] for line in self.trace(run))
                 if began == (KILL_AT + 1 if inside else KILL_AT):
                     os.kill(pid, signal.SIGKILL)
                     return before
-            time.sleep(0.005)
 
 
 def act_upgrade(story: Story) -> None:
@@ -174,10 +174,11 @@ def act_upgrade(story: Story) -> None:
     story.wait_active("v1")
     story.show("get", "agentdeployments")
     names = ["research-a", "research-b", "research-c", "research-d"]
-    for name in names:
-        story.start("quickstart", name, {"topic": name})
     story.say("four runs start on v1; v2 is applied while they are in flight")
-    stage.wait_for("step 5", lambda: all(any(t["step"] >= 5 for t in story.trace(n)) for n in names), 30)
+    for pair in (names[:2], names[2:]):
+        for name in pair:
+            story.start("quickstart", name, {"topic": name})
+        stage.wait_for("step 5", lambda: all(any(t["step"] >= 5 for t in story.trace(n)) for n in pair), 30)  # noqa: B023
     story.apply_fleet("quickstart/fleet-v2.yaml")
     story.wait_active("v2")
     story.start("quickstart", "research-new", {"topic": "new"})
@@ -189,11 +190,13 @@ def act_upgrade(story: Story) -> None:
         "the four in flight are still on v1", holds=all(r["version"] == "v1" for r in running.values()), found=running
     )
     victims = pick_victims(running)
+    before: dict[str, Json] = {}
     for name, inside in victims:
         where = f"inside step {KILL_AT + 1}" if inside else f"between steps {KILL_AT} and {KILL_AT + 1}"
-        before = story.kill_at(name, inside=inside)
-        story.say(f"{name}: its agent's process is killed by SIGKILL {where}, on pod {before['pod']}")
-        check_resumed(story, name, before)
+        before[name] = story.kill_at(name, inside=inside)
+        story.say(f"{name}: its agent's process is killed by SIGKILL {where}, on pod {before[name]['pod']}")
+    for name, _ in victims:
+        check_resumed(story, name, before[name])
     act_retire(story, names, victims)
 
 
@@ -208,9 +211,9 @@ def check_resumed(story: Story, name: str, before: Json) -> None:
     """The run goes on at step 38, on another pod of v1."""
     story.stage.wait_for(f"{name} to go on", lambda: any(t["epoch"] > before["epoch"] for t in story.trace(name)), 60)
     after, next_step = story.run(name), next(t for t in story.trace(name) if t["epoch"] > before["epoch"])["step"]
-    story.claim(f"it goes on at step {KILL_AT + 1}", holds=next_step == KILL_AT + 1, found=next_step)
+    story.claim(f"{name} goes on at step {KILL_AT + 1}", holds=next_step == KILL_AT + 1, found=next_step)
     moved = after["podUID"] != before["podUID"] and after["version"] == "v1"
-    story.claim(f"on another pod of v1: {after.get('pod')}", holds=moved, found=after)
+    story.claim(f"{name} is on another pod of v1: {after.get('pod')}", holds=moved, found=after)
 
 
 def act_retire(story: Story, names: list[str], victims: list[tuple[str, bool]]) -> None:

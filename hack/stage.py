@@ -23,7 +23,7 @@ from localcluster import Cluster, processes
 ROOT = Path(__file__).resolve().parent.parent
 SYSTEM_NAMESPACE = "pinfleet-system"
 SERVICE_ACCOUNT = "pinfleet-operator"
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.02
 
 Json = dict[str, Any]
 

@@ -21,6 +21,7 @@ from pinfleet_operator.kube.api import Kube
 from pinfleet_operator.kube.listing import list_all
 from pinfleet_operator.kube.resources import AGENT_DEPLOYMENTS
 from pinfleet_operator.observe import Observer
+from pinfleet_operator.plan.actions import DropFleet, Plan, SetFleet
 from pinfleet_operator.plan.decide import plan
 from pinfleet_operator.plan.memory import FleetKey, Memory
 from pinfleet_operator.store import Store
@@ -29,6 +30,7 @@ from pinfleet_operator.work_queue import WorkQueue
 
 FIRST_RETRY_SECONDS: Final = 0.25
 LONGEST_RETRY_SECONDS: Final = 300.0
+GATHER_SECONDS: Final = 0.02  # changes of pods come in bursts: one pass for all of them
 WORKERS: Final = 4
 
 log = structlog.get_logger()
@@ -60,12 +62,17 @@ class Reconciler:
         world = await self._observer.observe(namespace, name)
         decided = plan(world)
         look_again = await self._applier.apply(world, decided)
-        if decided.actions:
-            done = [type(action).__name__ for action in decided.actions]
-            log.info("fleet_pass", fleet=name, namespace=namespace, actions=done, again=decided.requeue_after)
+        self._log(key, decided)
         if world.is_synced and world.fleet is None and not world.versions:
             self._memory.forget(key)
         return 0.0 if look_again else decided.requeue_after
+
+    @staticmethod
+    def _log(key: FleetKey, decided: Plan) -> None:
+        """One line for a pass that did something; what the run loop is told in every pass is nothing."""
+        done = [type(action).__name__ for action in decided.actions if not isinstance(action, SetFleet | DropFleet)]
+        if done:
+            log.info("fleet_pass", fleet=key[1], namespace=key[0], actions=done, again=decided.requeue_after)
 
 
 class FleetQueue:
@@ -101,7 +108,7 @@ class FleetQueue:
 
     def pod_heard(self, pod: PodRecord) -> None:
         """What is known of a pod's health changed; for ``Dispatch.on_pod``."""
-        self.add(pod.namespace, pod.fleet)
+        self.queue.add_after((pod.namespace, pod.fleet), GATHER_SECONDS)
 
     async def work(self) -> None:
         """Run the workers until cancelled."""
@@ -152,12 +159,12 @@ class FleetQueue:
     def _version_changed(self, old: VersionRecord | None, new: VersionRecord | None) -> None:
         version = new or old
         if version is not None:
-            self.add(version.namespace, version.fleet)
+            self.queue.add_after((version.namespace, version.fleet), GATHER_SECONDS)
 
     def _pod_changed(self, old: PodRecord | None, new: PodRecord | None) -> None:
         pod = new or old
         if pod is not None and pod.fleet:
-            self.add(pod.namespace, pod.fleet)
+            self.queue.add_after((pod.namespace, pod.fleet), GATHER_SECONDS)
 
     def _run_counted(self, old: RunRecord | None, new: RunRecord | None) -> None:
         """Counts moved: now and then, but at once where a version that is not active may have become empty."""

@@ -22,6 +22,7 @@ class Ask:
     die_epochs: int = 1_000  # only in epochs up to this one
     deaf: bool = False  # its steps ignore cancellation
     result_bytes: int = 0
+    rolls: bool = False  # its result is another one at each execution
     secret: str = ""  # no word of it may be seen outside
 
 
@@ -46,12 +47,15 @@ def make_agent() -> Agent:
 
     @agent.main
     async def main(ctx: Ctx, ask: Ask) -> dict[str, object]:
-        total = 0
+        total, pod = 0, OWNER.get()
+        assert pod is not None
+        pod.record.executions += 1
         for step in range(1, ask.steps + 1):
             total += await work(step, ask)
             if step == ask.sleep_after:
                 await ctx.sleep(timedelta(seconds=ask.sleep_seconds))
-        return {"total": total, "padding": "x" * ask.result_bytes}
+        rolled = pod.record.executions if ask.rolls else 0
+        return {"total": total, "padding": "x" * ask.result_bytes, "rolled": rolled}
 
     return agent
 

@@ -60,8 +60,9 @@ class Chaos:
         for _ in range(rng.randint(10, 40)):
             await asyncio.sleep(rng.expovariate(1 / 3.0))
             await self._deed()
+        found = await self._settle()
         supervisor.cancel()
-        return await self._settle()
+        return found
 
     async def _supervise(self) -> None:
         """Start a leader anew that ended by itself."""

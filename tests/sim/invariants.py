@@ -53,7 +53,9 @@ def epochs_rise(history: History) -> Iterator[str]:
 
 
 def steps_commit_once(history: History) -> Iterator[str]:
-    """INV-4."""
+    """INV-4, and the same for ends."""
+    ends = Counter(each.run for each in history.record.commits if each.end and each.status == "committed")
+    yield from (f"run {run} ended {count} times" for run, count in ends.items() if count > 1)
     done: dict[tuple[str, str], tuple[int, bytes, int]] = {}
     for commit in history.record.commits:
         if commit.status != "committed":

@@ -27,6 +27,7 @@ class SimKubelet:
         self.by_ip: dict[str, SimPod] = {}
         self.lost_nodes: set[str] = set()  # pod uids whose node is gone
         self.start_seconds = START_SECONDS
+        self.restarts_in_place = False  # as with another restartPolicy than Never
         self.reuses_ip: str | None = None  # the next pod gets this address
         self.plan_of: Callable[[Json], dict[str, Any]] = lambda _pod: {}  # what a pod is started with beside the usual
         self._tasks: set[asyncio.Task[None]] = set()
@@ -104,6 +105,9 @@ class SimKubelet:
         uid = process.plan.uid
         if uid in self.lost_nodes:
             return
+        if self.restarts_in_place:
+            asyncio.get_running_loop().call_later(1.0, self.restart_in_place, uid)
+            return
         code = process.exit_code
         ended = {"name": keys.AGENT_CONTAINER, "state": {"terminated": {"exitCode": code}}}
         phase = "Succeeded" if code == 0 else "Failed"
@@ -120,7 +124,8 @@ class SimKubelet:
     def restart_in_place(self, uid: str) -> None:
         """Its container starts again under the same pod, which restartPolicy Never should rule out."""
         pod, old = self.find(uid), self.processes[uid]
-        assert pod is not None
+        if pod is None:
+            return
         old.on_exit = lambda: None
         old.kill()
         self._start(pod, int(old.boot.rpartition("-")[2]) + 1, pod["status"]["podIP"])
@@ -174,7 +179,8 @@ class SimKubelet:
 
     def stop(self) -> None:
         """The simulation is over."""
-        for process in self.processes.values():
+        self.restarts_in_place = False
+        for process in list(self.processes.values()):
             process.on_exit = lambda: None
             process.kill()
         for task in self._tasks:

@@ -66,6 +66,7 @@ class Record:
     begun: list[Begun] = field(default_factory=list)
     offers: list[Offered] = field(default_factory=list)
     events: list[Claimed | Committed] = field(default_factory=list)
+    executions: int = 0  # of the agent's main
 
     def claimed(self, claim: Claim, result: ClaimResult) -> None:
         """The journal answered a claim."""

@@ -71,7 +71,7 @@ def on_its_pod(s: Situation) -> Verdict | None:
         return _silent(s, run)
     if mirror.has_seen(s.uid, run.epoch) is None:
         return Verdict()  # accepted; the next answer shows it
-    if not s.settings.has_rule("1") and s.uid in mirror.accepted:
+    if not s.settings.has_rule("1"):
         return Verdict()
     if mirror.draining or mirror.refuses:
         return _lost(s, run, is_charged=False)

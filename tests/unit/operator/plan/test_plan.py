@@ -1,13 +1,40 @@
 """Tables of the planner: a sentence, a world, and the whole plan."""
 
 from dataclasses import replace
-from datetime import timedelta
-from typing import Any
 
 import msgspec
 import pytest
+from tests.unit.operator.plan.situations import (
+    CLOSED,
+    CONFIRM,
+    CORDONED,
+    DEAD,
+    DEAD_LONG,
+    EMPTY,
+    ENDING,
+    EVICTED,
+    FULL,
+    HALF,
+    HUNG,
+    LATELY,
+    OWNING,
+    SHORTLY,
+    SILENT,
+    STARTING,
+    STILL_READY,
+    UNHEARD,
+    Row,
+    active,
+    acts,
+    close,
+    conditions_of,
+    cordon,
+    create,
+    delete,
+    draining,
+    recorded,
+)
 from tests.unit.operator.plan.worlds import (
-    FLEET,
     NOW,
     a_fleet,
     a_pod,
@@ -16,101 +43,18 @@ from tests.unit.operator.plan.worlds import (
     a_status,
     a_version,
     a_world,
-    ago,
     an_entry,
     gone,
     open_runs,
 )
 
-from pinfleet_operator.api import keys
 from pinfleet_operator.api.models.agent_deployment import AgentDeploymentStatus
 from pinfleet_operator.plan import actions as do
-from pinfleet_operator.plan import naming
 from pinfleet_operator.plan.decide import plan
 from pinfleet_operator.plan.desired import draft_of
-from pinfleet_operator.plan.world import PodView, Reach, Refusal, VersionView, World
+from pinfleet_operator.plan.world import PodView, Reach, Refusal, World
 
-
-def recorded(world: World) -> World:
-    """The world once its status and the versions' copies are written: what is planned then is about pods alone."""
-    for _ in range(3):
-        made = plan(world)
-        written = [each for each in made.actions if isinstance(each, do.Promote | do.WriteStatus)]
-        mirrors = {each.version_uid: each.status for each in made.actions if isinstance(each, do.MirrorStatus)}
-        if world.fleet is None or not (written or mirrors):
-            return world
-        if written:
-            world = replace(world, fleet=replace(world.fleet, status=written[0].status))
-        world = replace(world, versions=tuple(_mirrored(each, mirrors) for each in world.versions))
-    return world
-
-
-def _mirrored(version: VersionView, mirrors: dict[str, Any]) -> VersionView:
-    if version.record.uid not in mirrors:
-        return version
-    raw = msgspec.Raw(mirrors[version.record.uid].model_dump_json(by_alias=True, exclude_none=True).encode())
-    return replace(version, record=msgspec.structs.replace(version.record, status=raw))
-
-
-def acts(world: World) -> tuple[tuple[do.Action, ...], float | None]:
-    """The plan for a recorded world, without what is told the run loop in every pass."""
-    made = plan(recorded(world))
-    return tuple(each for each in made.actions if not isinstance(each, do.SetFleet)), made.requeue_after
-
-
-def active(*pods: PodView, **given: Any) -> World:
-    """Version v1 is active, with these pods."""
-    fleet = given.pop("fleet", None) or a_fleet(status=a_status("v1", v1="Active"))
-    runs = given.pop("runs", open_runs())
-    return a_world(a_version(pods=pods, counts=runs), fleet=fleet, **given)
-
-
-def draining(*pods: PodView, **given: Any) -> World:
-    """Version v2 is active and served, v1 drains with these pods."""
-    world = {key: given.pop(key) for key in list(given) if key in World.__dataclass_fields__ and key != "versions"}
-    fleet = world.pop("fleet", None) or a_fleet(a_spec("v2"), status=a_status("v2", v1="Draining", v2="Active"))
-    old = a_version(pods=pods, **given)
-    return a_world(old, a_version("v2", 2, pods=(a_pod(0, "v2"),)), fleet=fleet, **world)
-
-
-def cordon(pod: PodView) -> do.CordonPod:
-    """The second step of its removal."""
-    return do.CordonPod(pod.record.name, pod.record.uid, pod.record.resource_version)
-
-
-def delete(pod: PodView) -> do.DeletePod:
-    """The third."""
-    return do.DeletePod(pod.record.name, pod.record.uid, pod.record.resource_version)
-
-
-def create(ordinal: int = 0, version: str = "v1") -> do.CreatePod:
-    """A pod of a version."""
-    return do.CreatePod(version, f"{version}-uid", naming.pod_name_of(FLEET, version, ordinal))
-
-
-def close(pod: PodView) -> do.ClosePod:
-    """The first step of its removal."""
-    return do.ClosePod(pod.record.uid)
-
-
-FULL, HALF, EMPTY = a_pod(0, runs=10), a_pod(1, runs=5), a_pod(2)
-LATELY = a_pod(2, empty_since=ago(20))
-CLOSED = a_pod(2, is_closed=True)
-CORDONED = a_pod(2, cordoned=True)
-UNHEARD = a_pod(2, is_closed=True, has_answered=False, answers=False)
-SILENT = a_pod(0, runs=3, ready=False, has_answered=True, failing_since=ago(40))
-SHORTLY = a_pod(0, runs=3, ready=False, has_answered=True, failing_since=ago(10))
-STILL_READY = a_pod(0, runs=3, answers=False, failing_since=ago(40))
-STARTING = a_pod(0, ready=False, failing_since=ago(40), created_at=ago(45), ready_since=None)
-DEAD = a_pod(0, ready=False, phase="Failed", exit_code=1, created_at=ago(5))
-DEAD_LONG = a_pod(0, ready=False, phase="Failed", exit_code=1, created_at=ago(4000))
-EVICTED = a_pod(0, ready=False, phase="Failed", disrupted=True, created_at=ago(5))
-OWNING = a_pod(0, ready=False, phase="Failed", disrupted=True, created_at=ago(5), runs=2)
-ENDING = a_pod(0, ready=False, deleting=True, deleting_since=ago(20))
-HUNG = a_pod(0, ready=False, deleting=True, deleting_since=ago(301))
-CONFIRM = do.ConfirmEmpty("v1", "v1-uid")
-
-ACTIVE_PODS = [
+ACTIVE_PODS: list[Row] = [
     ("a served version with its one pod needs nothing", active(FULL, runs=open_runs(10)), (), None),
     ("ten runs and an eleventh need two pods", active(FULL, runs=open_runs(10, pending=1)), (create(1),), None),
     ("unpinned runs need pods too", active(FULL, runs=open_runs(10), unpinned=15), (create(1), create(2)), None),
@@ -120,18 +64,20 @@ ACTIVE_PODS = [
     ("an evicted pod is replaced and buried", active(EVICTED), (delete(EVICTED), create(1)), None),
     ("a dead pod stays until its runs are assigned anew", active(OWNING), (create(1),), None),
     ("a pod that ends has a successor under another name", active(ENDING), (create(1),), None),
-    ("an empty pod above the floor is closed after a minute", active(FULL, EMPTY, runs=open_runs(10)), (close(EMPTY),), 0.0),
+    ("an empty pod above the floor is closed after a minute", active(FULL, EMPTY, runs=open_runs(10)),
+     (close(EMPTY),), 0.0),
     ("but not before", active(FULL, LATELY, runs=open_runs(10)), (), 40.0),
     ("a closed pod that is seen empty is cordoned", active(FULL, CLOSED, runs=open_runs(10)), (cordon(CLOSED),), 0.0),
     ("a closed pod that is needed is opened again", active(FULL, CLOSED, runs=open_runs(10, pending=5)),
      (do.ReopenPod(CLOSED.record.uid),), None),
     ("a Ready pod that was never heard may hold runs: it stays", active(FULL, UNHEARD, runs=open_runs(10)), (), None),
     ("a cordoned pod that is empty is deleted", active(FULL, CORDONED, runs=open_runs(10)), (delete(CORDONED),), None),
-    ("a cordoned pod with runs is not", active(FULL, replace(CORDONED, runs=1), runs=open_runs(11)), (create(1),), None),
+    ("a cordoned pod with runs is not", active(FULL, replace(CORDONED, runs=1), runs=open_runs(11)),
+     (create(1),), None),
     ("pods with runs are never chosen", active(FULL, HALF, runs=open_runs(1)), (), None),
 ]  # fmt: skip
 
-LOST_PODS = [
+LOST_PODS: list[Row] = [
     ("a pod that is silent and not Ready for 30 s is lost, and replaced", active(SILENT, runs=open_runs(3)),
      (cordon(SILENT), create(1)), None),
     ("a pod that is silent for 10 s is not", active(SHORTLY, runs=open_runs(3)), (), 20.0),
@@ -144,7 +90,7 @@ LOST_PODS = [
      (delete(SILENT), create(1)), None),
 ]  # fmt: skip
 
-DRAINING_PODS = [
+DRAINING_PODS: list[Row] = [
     ("a draining version keeps the pods that hold runs", draining(FULL, HALF, counts=open_runs(15)), (), None),
     ("and gives its empty ones back at once", draining(FULL, EMPTY, counts=open_runs(10)), (close(EMPTY),), 0.0),
     ("a run without a slot gets one more pod", draining(FULL, counts=open_runs(10, pending=1)), (create(1),), None),
@@ -243,113 +189,6 @@ def test_no_switch_before_the_candidate_serves(pods: tuple[PodView, ...], replic
     assert not [each for each in plan(world).actions if isinstance(each, do.Promote)]
 
 
-def conditions_of(world: World) -> dict[str, tuple[str, str, str]]:
-    """Status, reason and message of every condition that is written."""
-    fleet = recorded(world).fleet
-    assert fleet is not None
-    return {each.type: (each.status, each.reason, each.message) for each in fleet.status.conditions}
-
-
-def test_a_served_fleet_is_ready_and_drained() -> None:
-    """Ready and Drained are always there; Reconciling, Stalled and Paused only while they hold."""
-    assert conditions_of(active(FULL, runs=open_runs(10))) == {
-        "Accepted": ("True", "SpecAccepted", "the spec describes version v1"),
-        "Drained": ("True", "AllDrained", "no old version has open runs"),
-        "Ready": ("True", "Active", "v1 active"),
-    }
-
-
-def test_a_draining_version_leaves_the_fleet_ready() -> None:
-    """GitOps: a promoted fleet is healthy while old runs end, and says how many there are."""
-    found = conditions_of(draining(FULL, counts=open_runs(10)))
-    assert set(found) == {"Accepted", "Drained", "Ready"}
-    assert found["Ready"] == ("True", "Active", "v2 active; 1 version draining (10 runs)")
-    assert found["Drained"] == ("False", "Draining", "v1: 10 runs, oldest run-a since 2026-03-01T11:50:00Z")
-
-
-STALLED = [
-    ("a name used twice", a_world(a_version(), fleet=a_fleet(a_spec("v1", port=9000))), "VersionNameReused", "v2"),
-    ("the server refuses the pod", a_world(fleet=a_fleet(), template_error="spec.x: bad"), "InvalidTemplate", "spec.x"),
-    ("a reserved label", a_world(fleet=a_fleet(a_spec(template={
-        "metadata": {"labels": {"pinfleet.dev/fleet": "x"}}, "spec": {"containers": [{"name": "a"}]}}))),
-     "InvalidTemplate", "reserved"),
-    ("a spec from a later schema", a_world(fleet=a_fleet(spec=None, spec_error="port: too large")), "InvalidSpec",
-     "port: too large"),
-    ("the claim is missing", a_world(
-        a_version(record=a_record(claim_name="journals")), is_claim_missing=True), "ClaimNotFound", "journals"),
-    ("quota", a_world(a_version(refusal=Refusal("exceeded quota: pods=5", 3, NOW))), "PodsRefused", "quota"),
-    ("the image cannot be pulled", a_world(a_version(pods=(
-        a_pod(0, ready=False, phase="Pending", waiting_reason="ImagePullBackOff", waiting_message="no v9"),))),
-     "PodsFailing", "ImagePullBackOff: no v9"),
-    ("pods die one after the other", a_world(a_version(pods=(DEAD, a_pod(
-        1, ready=False, phase="Failed", exit_code=3, created_at=ago(2), termination_message="no key")))),
-     "PodsFailing", "exit code 3: no key"),
-    ("a pod never gets ready", a_world(a_version(pods=(a_pod(0, ready=False),))), "PodsFailing", "not Ready"),
-    ("a pod is not scheduled", a_world(a_version(pods=(a_pod(0, ready=False, phase="Pending", scheduled=False),))),
-     "PodsFailing", "not scheduled"),
-    ("something else listens", a_world(a_version(pods=(a_pod(0, answers=False),))), "PodsFailing", "run protocol"),
-    ("too many are unreachable", active(SILENT, runs=open_runs(3), reach=Reach(5, 3)), "PodsUnreachable", "3 of all 8"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("sentence", "world", "reason", "words"), STALLED)
-def test_what_needs_a_person_is_said(sentence: str, world: World, reason: str, words: str) -> None:
-    """Stalled has the reason and says what to do; Reconciling is absent, or kstatus would call it in progress."""
-    fleet = world.fleet
-    if fleet is not None and sentence == "a spec from a later schema":
-        world = replace(world, fleet=replace(fleet, spec=None))
-    found = conditions_of(world)
-    assert (found["Stalled"][:2], words in found["Stalled"][2]) == (("True", reason), True), found["Stalled"]
-    assert "Reconciling" not in found
-
-
-def test_a_refused_spec_leaves_the_active_version_alone() -> None:
-    """A user's mistake is a condition: the fleet goes on as it was."""
-    fleet = a_fleet(a_spec("v1", port=9000), status=a_status("v1", v1="Active"))
-    assert acts(active(FULL, runs=open_runs(10), fleet=fleet)) == ((), None)
-
-
-def test_the_spec_is_accepted_again_when_the_name_changes() -> None:
-    """Accepted=False says a free name, and writing it mends the fleet."""
-    fleet = a_fleet(a_spec("v2", port=9000), status=a_status("v1", v1="Active"))
-    assert conditions_of(active(FULL, runs=open_runs(10), fleet=fleet))["Accepted"][0] == "True"
-
-
-def test_taking_the_name_out_of_a_spec_is_no_rollout() -> None:
-    """The hash does not hold the name: the active version is still what the spec describes."""
-    nameless = a_spec("v1").model_copy(update={"version": None})
-    assert acts(active(EMPTY, fleet=a_fleet(nameless, status=a_status("v1", v1="Active")))) == ((), None)
-
-
-def test_counts_alone_are_written_every_two_seconds() -> None:
-    """INV-15: a busy fleet does not write its status at every run."""
-    world = recorded(active(FULL, runs=open_runs(10)))
-    more = replace(world, status_written_at=ago(0.5), versions=(replace(world.versions[0], counts=open_runs(9)),))
-    assert acts_of(plan(more)) == ((), 1.5)
-    later = replace(more, status_written_at=ago(2))
-    assert [type(each).__name__ for each in acts_of(plan(later))[0]] == ["WriteStatus", "MirrorStatus"]
-
-
-def test_a_drained_version_is_written_at_once() -> None:
-    """INV-15: reaching zero is news, however short ago the last write was."""
-    world = recorded(draining(HALF, counts=open_runs(1)))
-    emptied = replace(
-        world, status_written_at=NOW, versions=(replace(world.versions[0], counts=open_runs()), world.versions[1])
-    )
-    assert any(isinstance(each, do.WriteStatus) for each in plan(emptied).actions)
-
-
-def test_a_later_moment_alone_is_not_written() -> None:
-    """INV-8: resourceVersions move all the time; a quiet fleet's status does not."""
-    world = recorded(active(FULL, runs=open_runs(10)))
-    assert acts_of(plan(replace(world, counted_at="999999", now=NOW + timedelta(hours=3)))) == ((), None)
-
-
-def test_nothing_is_decided_on_an_unknown_state() -> None:
-    """A store that has not listed everything yet scales nothing and writes nothing."""
-    assert plan(draining(EMPTY, is_confirmed_empty=True, is_synced=False)) == do.Plan((), 1.0)
-
-
 def test_a_deleted_fleet_without_versions_goes() -> None:
     """The finalizer is the last thing that is taken away."""
     made = plan(a_world(fleet=a_fleet(is_deleting=True)))
@@ -395,11 +234,6 @@ def test_the_history_is_pruned_only_after_a_count() -> None:
     )
 
 
-def acts_of(made: do.Plan) -> tuple[tuple[do.Action, ...], float | None]:
-    """A plan without what is told the run loop in every pass."""
-    return tuple(each for each in made.actions if not isinstance(each, do.SetFleet)), made.requeue_after
-
-
-def test_the_finalizer_is_a_known_one() -> None:
-    """The toy and the operator mean the same name."""
-    assert keys.FINALIZER in a_fleet().finalizers
+def test_nothing_is_decided_on_an_unknown_state() -> None:
+    """A store that has not listed everything yet scales nothing and writes nothing."""
+    assert plan(draining(EMPTY, is_confirmed_empty=True, is_synced=False)) == do.Plan((), 1.0)

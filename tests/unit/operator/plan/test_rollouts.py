@@ -147,7 +147,7 @@ def test_a_deleted_fleet_drains_first() -> None:
     assert (toy.is_gone, late.version, toy.phases()) == (False, None, {"v1": "Draining"})
     toy.end_run(0)
     toy.settle()
-    assert (toy.is_gone, toy.records, toy.pods, toy.view) == (True, {}, {}, None)
+    assert (toy.is_gone, toy.is_bare) == (True, True)
 
 
 def test_versions_of_a_vanished_fleet_are_swept() -> None:
@@ -160,7 +160,7 @@ def test_versions_of_a_vanished_fleet_are_swept() -> None:
     assert toy.view.cancels_runs
     toy.end_run(0)
     toy.settle()
-    assert (toy.records, toy.pods, toy.view) == ({}, {}, None)
+    assert toy.is_bare
 
 
 def test_history_is_bounded() -> None:
