@@ -8,12 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
+import structlog
 
 from pinfleet_operator.api import keys
 from pinfleet_operator.api.child import decode_pod, decode_version
 from pinfleet_operator.api.run import decode_run
 from pinfleet_operator.api.settings import Settings
 from pinfleet_operator.clock import Clock
+from pinfleet_operator.errors import ClusterError
 from pinfleet_operator.kube.api import Kube
 from pinfleet_operator.kube.listing import list_all
 from pinfleet_operator.kube.reflector import Reflector
@@ -24,6 +26,10 @@ from pinfleet_operator.runs.dispatch import Dispatch
 from pinfleet_operator.runs.loop import RunLoop
 from pinfleet_operator.store import Store
 from pinfleet_operator.wire import Pods, token_for
+
+LIST_RETRY_SECONDS = 1.0
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ class ControlPlane:
             namespace: None: all of them.
         """
         self.store = Store(lower_may_replace=not settings.has_rule("16"))
-        self._kube, self._namespace = ends.kube, namespace
+        self._kube, self._clock, self._namespace = ends.kube, ends.clock, namespace
         kube, clock, store = ends.kube, ends.clock, self.store
         ours = f"{keys.LABEL_FLEET},{keys.LABEL_VERSION}"
         self.reflectors = (
@@ -110,7 +116,13 @@ class ControlPlane:
             await self.dispatch.stop()
 
     async def _list_fleets(self) -> None:
-        found = await list_all(self._kube, AGENT_DEPLOYMENTS, namespace=self._namespace)
+        while True:
+            try:
+                found = await list_all(self._kube, AGENT_DEPLOYMENTS, namespace=self._namespace)
+                break
+            except ClusterError as err:  # after a failover the API server is busiest
+                log.warning("fleets_not_listed", cause=str(err))
+                await self._clock.sleep(LIST_RETRY_SECONDS)
         for raw in found.items:
             meta = msgspec.json.decode(raw, type=_Named).metadata
             self.fleets.add(meta.namespace, meta.name)

@@ -174,8 +174,10 @@ class FleetQueue:
         key = (run.namespace, run.fleet)
         has_ended = old is not None and old.is_open and (new is None or not new.is_open)
         view = self._store.catalog.get(key)
-        if has_ended and run.version is not None and (view is None or run.version != view.active_version):
-            if self._store.counts(run.namespace, run.fleet, run.version).open == 0:
+        is_active = view is not None and run.version == view.active_version
+        if has_ended and run.version is not None and not is_active:
+            left = self._store.counts(run.namespace, run.fleet, run.version).open
+            if left == 0:
                 self.queue.add(key)
         self._counts_moved(key)
 

@@ -1,7 +1,8 @@
 """Writes to a fleet's versions, their Secrets and pods. Caller: ``apply``."""
 
+import asyncio
 from collections.abc import Callable
-from typing import assert_never
+from typing import Final, assert_never
 
 import msgspec
 import structlog
@@ -10,7 +11,7 @@ from pinfleet_operator.api import keys
 from pinfleet_operator.api.child import VersionRecord, decode_pod
 from pinfleet_operator.api.run import decode_run
 from pinfleet_operator.apply.fleet import patch_of
-from pinfleet_operator.errors import ClusterError, Conflict, Forbidden, NotFound, Rejected
+from pinfleet_operator.errors import ClusterError, Conflict, Forbidden, NotFound, Rejected, Unavailable
 from pinfleet_operator.kube.api import Kube
 from pinfleet_operator.kube.listing import list_all
 from pinfleet_operator.kube.resources import AGENT_RUNS, AGENT_VERSIONS, PODS, SECRETS, Resource
@@ -30,6 +31,8 @@ from pinfleet_operator.plan.render import own_labels, owner_reference, pod_objec
 from pinfleet_operator.plan.words import cut
 from pinfleet_operator.plan.world import Refusal, World
 from pinfleet_operator.store import Store
+
+SETTLE_SECONDS: Final = 5.0
 
 log = structlog.get_logger()
 
@@ -109,7 +112,7 @@ class Children:
         if not self._world.settings.has_rule("7"):
             self._store.confirm_empty(action.version_uid, int(self._world.counted_at))
             return
-        await self._store.settled(self._namespace, self._fleet, action.version)
+        await self._settled(action.version)
         listing = await list_all(
             self._kube,
             AGENT_RUNS,
@@ -123,6 +126,15 @@ class Children:
                 f"{still_open} runs are open that the watch has not shown yet"
             )
         self._store.confirm_empty(action.version_uid, int(listing.resource_version))
+
+    async def _settled(self, version: str) -> None:
+        """Wait for assignments in flight, but not for long: this worker serves other fleets too."""
+        try:
+            async with asyncio.timeout(SETTLE_SECONDS):
+                await self._store.settled(self._namespace, self._fleet, version)
+        except TimeoutError as err:
+            where = f"{self._namespace}/{naming.version_name(self._fleet, version)}"
+            raise Unavailable(f"cannot retire AgentVersion {where}: the outcome of an assignment is unknown") from err
 
     async def _create_secret(self, action: CreateSecret) -> None:
         record = self._record(action.version_uid)

@@ -100,7 +100,7 @@ class FleetWrites:
             return
         if not self._is_promote_settled():
             raise Unavailable(
-                f"cannot open pinning of AgentDeployment {view.namespace}/{view.name}: a promote may still be under way",
+                f"cannot open pinning of AgentDeployment {view.namespace}/{view.name}: a promote may still arrive",
                 retry_after_seconds=LATE_RETRY_SECONDS,
             )
         self._memory.promote = None

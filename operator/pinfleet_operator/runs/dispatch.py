@@ -14,7 +14,7 @@ from pinfleet_operator.api.child import PodRecord
 from pinfleet_operator.api.mirror import PodMirror
 from pinfleet_operator.api.settings import Settings
 from pinfleet_operator.clock import Clock
-from pinfleet_operator.errors import PodError, PodRefused
+from pinfleet_operator.errors import ClusterError, NotLeader, PodError, PodRefused
 from pinfleet_operator.kube.api import Kube
 from pinfleet_operator.store import Store
 from pinfleet_operator.wire import Pods, PodTarget
@@ -182,11 +182,20 @@ class Dispatch:
             except PodError as err:
                 log.debug("poll_failed", pod=pod.name, namespace=pod.namespace, cause=str(err))
                 self._note_failure(pod)
+                if isinstance(err, PodRefused):
+                    await self._hear_refused_poll(pod, err)
                 await self._clock.sleep(RETRY_SECONDS)
             else:
                 self._take(pod, answer)
                 if answer.n == 0:  # a pod without a change yet answers at once
                     await self._clock.sleep(RETRY_SECONDS)
+
+    async def _hear_refused_poll(self, pod: PodRecord, refusal: PodRefused) -> None:
+        """A pod that has seen a higher term refuses polls too, and gets no offer whose refusal would say so."""
+        try:
+            await self._note_refusal(pod, refusal)
+        except (ClusterError, NotLeader) as err:  # the next poll asks again; a write ends a process that lost the Lease
+            log.debug("transitions_not_raised", pod=pod.name, namespace=pod.namespace, cause=str(err))
 
     def _note_failure(self, pod: PodRecord) -> None:
         mirror = self._store.mirror(pod.uid)
