@@ -6,26 +6,21 @@ hands over what changed. A fleet that fails backs off alone.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
-import msgspec
 import structlog
 
 from pinfleet_operator.api.child import PodRecord, VersionRecord
 from pinfleet_operator.api.run import RunRecord
 from pinfleet_operator.api.settings import Settings
 from pinfleet_operator.apply import Applier
-from pinfleet_operator.clock import Clock
 from pinfleet_operator.errors import Bug, ClusterError, Conflict, NotLeader, PinfleetError, Unavailable
 from pinfleet_operator.kube.api import Kube
-from pinfleet_operator.kube.listing import list_all
-from pinfleet_operator.kube.resources import AGENT_DEPLOYMENTS
 from pinfleet_operator.observe import Observer
 from pinfleet_operator.plan.actions import DropFleet, Plan, SetFleet
 from pinfleet_operator.plan.decide import plan
 from pinfleet_operator.plan.memory import FleetKey, Memory
 from pinfleet_operator.store import Store
-from pinfleet_operator.wire import token_for
 from pinfleet_operator.work_queue import WorkQueue
 
 FIRST_RETRY_SECONDS: Final = 0.25
@@ -194,46 +189,3 @@ class FleetQueue:
         self._recount.pop(key, None)
         self._counted_at[key] = asyncio.get_running_loop().time()
         self.queue.add(key)
-
-
-class FleetLoop:
-    """Passes over fleets, as the control plane runs them."""
-
-    def __init__(
-        self, store: Store, kube: Kube, clock: Clock, settings: Settings, key: bytes, namespace: str | None
-    ) -> None:
-        """Make a loop that does nothing yet.
-
-        Args:
-            store: shared with the run loop.
-            kube: the API server; writes through it ask for the lease first.
-            clock: unused by passes: they go by the API server's clock.
-            settings: the operator's.
-            key: from which the pods' tokens are derived.
-            namespace: None: all of them.
-        """
-        self._kube, self._clock, self._namespace = kube, clock, namespace
-        reconciler = Reconciler(store=store, kube=kube, settings=settings, token_of=lambda uid: token_for(key, uid))
-        self.fleets = FleetQueue(store=store, settings=settings, once=reconciler.once)
-
-    def add(self, namespace: str, name: str) -> None:
-        """Make a fleet due."""
-        self.fleets.add(namespace, name)
-
-    def pod_heard(self, pod: PodRecord) -> None:
-        """What is known of a pod's health changed; for ``Dispatch.on_pod``."""
-        self.fleets.pod_heard(pod)
-
-    async def list_all(self) -> None:
-        """Read every fleet consistently, make it due, and listen to the store from now on (rule 4).
-
-        Nothing is pinned before a fleet's own pass, which reads it consistently again.
-        """
-        for raw in (await list_all(self._kube, AGENT_DEPLOYMENTS, namespace=self._namespace)).items:
-            meta: Any = msgspec.json.decode(raw)["metadata"]
-            self.add(meta["namespace"], meta["name"])
-        self.fleets.start()
-
-    async def work(self) -> None:
-        """Run the workers until cancelled."""
-        await self.fleets.work()

@@ -1,6 +1,7 @@
 """pinfleet: write agents whose runs survive their pods.
 
-The names below are loaded when they are first used, so that importing the package, or only ``pinfleet.wire``, stays cheap.
+The names below are loaded when they are first used, so that importing the package, or only ``pinfleet.wire``, stays
+cheap.
 """
 
 from importlib import import_module

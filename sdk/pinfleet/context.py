@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID, uuid4
 
-from pinfleet import clock
+from pinfleet import children, clock, stepping
 from pinfleet.identity import child_scope
 from pinfleet.position import POSITION, Position, RunInfo, current
 
@@ -69,7 +69,7 @@ class Ctx:
 
         All of them end first; then the error of the first failed one, by position, is raised: the same on every replay.
         """
-        return await self._execution.children(self._position, "gather", list(calls), limit=None)
+        return await children.gather(self._execution, self._position, "gather", list(calls), limit=None)
 
     async def map(
         self, function: Callable[[T], Awaitable[R]], items: Iterable[T], *, limit: int | None = None
@@ -82,19 +82,19 @@ class Ctx:
             limit: Most calls at once.
         """
         calls = [_later(function, item) for item in items]
-        return await self._execution.children(self._position, "map", calls, limit=limit)
+        return await children.gather(self._execution, self._position, "map", calls, limit=limit)
 
     def now(self) -> datetime:
         """Return the time, UTC; recorded."""
-        return self._execution.value(self._position, "ctx.now", lambda: clock.now().wall, datetime)
+        return stepping.value(self._execution, self._position, "ctx.now", lambda: clock.now().wall, datetime)
 
     def random(self) -> float:
         """Return a random number in [0, 1); recorded."""
-        return self._execution.value(self._position, "ctx.random", random.SystemRandom().random, float)
+        return stepping.value(self._execution, self._position, "ctx.random", random.SystemRandom().random, float)
 
     def uuid(self) -> UUID:
         """Return a random uuid; recorded before the next step begins, so it may serve as an idempotency key there."""
-        return self._execution.value(self._position, "ctx.uuid", uuid4, UUID)
+        return stepping.value(self._execution, self._position, "ctx.uuid", uuid4, UUID)
 
     def on_cancel(self, function: Callable[[], Awaitable[None]]) -> None:
         """Register a compensation that runs once the cancel of this run is recorded, last one first.

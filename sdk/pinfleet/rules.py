@@ -1,8 +1,8 @@
 """The rules that make the pod's side safe, each with a switch that takes it out.
 
-The switches exist for negative controls alone: a test or a demonstration shows that a rule is what prevents a failure by
-taking it out. ``PINFLEET_UNSAFE_OFF`` names them, separated by commas; it is read once, here, and a process that has one
-off says so loudly at its start.
+The switches exist for negative controls alone: a test or a demonstration shows that a rule is what prevents a
+failure by taking it out. ``PINFLEET_UNSAFE_OFF`` names them, separated by commas; it is read once, here, and a
+process that has one off says so loudly at its start.
 """
 
 import os

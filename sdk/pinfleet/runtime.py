@@ -1,35 +1,31 @@
 """Executes one run in this process: replays what is recorded, records the rest, and stops when it must.
 
-A run stops in one of these ways, and only the first counts: its code ends; it parks, because all its code is known to wait;
-it is drained, cancelled, out of steps; or it is fenced, because the journal knows another owner. A stop closes the journal
-handle first, then cancels the code; whatever the code still returns or raises is ignored. The slot is held until its
-tasks and threads are gone. Everything here runs on the loop of the author's code.
+A run stops in one of these ways, and only the first counts: its code ends; it parks, because all its code is known
+to wait; it is drained, cancelled, out of steps; or it is fenced, because the journal knows another owner. A stop
+closes the journal handle first, then cancels the code; whatever the code still returns or raises is ignored. The
+slot is held until its tasks and threads are gone. Everything here runs on the loop of the author's code.
 """
 
 import asyncio
-import contextlib
-import contextvars
 import logging
-import threading
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 
-from pinfleet import clock, ending, stepping, values
+from pinfleet import children, clock, ending, stepping
 from pinfleet.agent import Agent, StepSpec
 from pinfleet.context import Ctx
-from pinfleet.errors import Fenced, Incompatible, NestedStep, Parked, RunStopped, StepFailed
-from pinfleet.identity import Identities, StepKey, child_scope
+from pinfleet.errors import Fenced, Incompatible, Parked, RunStopped
+from pinfleet.identity import Identities, StepKey
 from pinfleet.journal.handle import RunHandle
 from pinfleet.journal.interface import Batch, CommitResult, End, History, StepRow, WaitRow
-from pinfleet.position import POSITION, Position
+from pinfleet.position import Position
 from pinfleet.reports import Assignment, Ended, Place, Reporter
+from pinfleet.slot import Slot
 from pinfleet.waiting import Waiting
 from pinfleet.wire import EndReason, RunState, Wait
 
 _LOG: Final = logging.getLogger("pinfleet.run")
-_T = TypeVar("_T")
-_LEAVING_SECONDS: Final = 1.0  # what cancelled code gets before it is named in a warning
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +60,7 @@ class Execution:
         self._stop: _Stop | None = None
         self._stop_asked = asyncio.Event()
         self._closed = asyncio.Event()
-        self._threads: set[threading.Thread] = set()
-        self._tasks: set[asyncio.Task[Any]] = set()  # every task that the author's code made
-        self._idle = asyncio.Event()
+        self.slot = Slot(self.waiting)
         self.handle.on_fenced = lambda result: self._ask(_Stop("fenced", fence=result))
         self.waiting.fire(self.assignment.timers_fired if self.place.rules.timers_fired else ())
 
@@ -150,97 +144,12 @@ class Execution:
         self._attempts += 1
         return self._attempts
 
-    def value(self, position: Position, name: str, make: Callable[[], _T], kind: type[_T]) -> _T:
-        """Return a recorded value, or make one; it is durable before the next step begins."""
-        if position.step is not None:
-            raise NestedStep(f"{name} inside step {position.step}: a step's own values are not recorded")
-        self.handle.require_open()
-        key = self.identities.next(position.scope, name)
-        row = self.recorded_step(key)
-        if row is not None:
-            return values.decode(row.result, kind, name)  # type: ignore[no-any-return]
-        made = make()
-        self.handle.later(step=stepping.value_row(self, key, values.encode(made, name)))
-        return made
-
-    async def children(
-        self, position: Position, kind: str, calls: Sequence[Awaitable[Any]], *, limit: int | None
-    ) -> list[Any]:
-        """Run calls as known tasks, each in its own scope; see ``Ctx.gather``."""
-        if position.step is not None:
-            raise NestedStep(f"ctx.{kind} inside step {position.step}")
-        n = self.identities.next(position.scope, f"ctx.{kind}").n
-        room = asyncio.Semaphore(limit or max(1, len(calls)))
-        scope = child_scope(position.scope, f"{kind}{n}")
-        tasks = [self._child(call, child_scope(scope, str(i)), room) for i, call in enumerate(calls)]
-        if not tasks:
-            return []
-        try:
-            with self.waiting.blocked():
-                await asyncio.wait(tasks)
-        except asyncio.CancelledError:
-            for task in tasks:
-                task.cancel()
-            raise
-        errors = [task.exception() for task in tasks if not task.cancelled()]
-        failed = next((error for error in errors if error is not None), None)
-        if failed is not None:
-            raise failed
-        return [task.result() for task in tasks]
-
-    def _child(self, call: Awaitable[Any], scope: str, room: asyncio.Semaphore) -> "asyncio.Task[Any]":
-        async def body() -> Any:
-            with self.waiting.blocked():  # until its turn, it waits for siblings that are known
-                await room.acquire()
-            try:
-                return await call
-            finally:
-                room.release()
-
-        return self._task(_contained(body()), Position(self, scope))
-
-    def _task(self, body: Coroutine[Any, Any, Any], position: Position) -> "asyncio.Task[Any]":
-        context = contextvars.copy_context()
-        context.run(POSITION.set, position)
-        task = asyncio.get_running_loop().create_task(
-            body, context=context, name=f"{self.assignment.name}{position.scope}"
-        )
-        self.waiting.add(task)
-        return task
-
-    # -- slot ----------------------------------------------------------------------------------------------------
-
-    def thread_began(self, thread: threading.Thread) -> None:
-        """A sync step runs in this thread."""
-        self._threads.add(thread)
-
-    def thread_ended(self, thread: threading.Thread) -> None:
-        """Its function has returned."""
-        self._threads.discard(thread)
-        self.check_idle()
-
-    def task_made(self, task: "asyncio.Task[Any]") -> None:
-        """The author's code made a task."""
-        self._tasks.add(task)
-        task.add_done_callback(self._task_done)
-
-    def _task_done(self, task: "asyncio.Task[Any]") -> None:
-        self._tasks.discard(task)
-        self.check_idle()
-
-    def check_idle(self) -> None:
-        """Note whether code of this run is left."""
-        if not self._tasks and not self._threads and not self.waiting.tasks:
-            self._idle.set()
-        else:
-            self._idle.clear()
-
     # -- life ----------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Execute until the run stops here and no code of it is left."""
         self._warn_if_changed()
-        root = self._task(self._main(), Position(self, ""))
+        root = children.start(self, self._main(), Position(self, ""))
         asked = asyncio.ensure_future(self._stop_asked.wait())
         await asyncio.wait({root, asked}, return_when=asyncio.FIRST_COMPLETED)
         asked.cancel()
@@ -259,7 +168,7 @@ class Execution:
         """Call the author's main; SystemExit must not end the pod."""
         kind = self.agent.input_type
         arguments = [] if kind is None else [ending.read_input(self.assignment.input, kind)]
-        return await _contained(self.agent.entry()(Ctx(self), *arguments))
+        return await children.contained(self.agent.entry()(Ctx(self), *arguments))
 
     async def _conclude(self, root: "asyncio.Task[Any]", error: BaseException | None) -> None:
         """Commit the end that the code reached."""
@@ -313,15 +222,7 @@ class Execution:
         """Cancel what is left of the code and wait until it is gone."""
         self._close(Fenced)
         self._cancel_code()
-        self.check_idle()
-        if not self._idle.is_set():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LEAVING_SECONDS):
-                    await self._idle.wait()
-            left = sorted({task.get_name() for task in self._tasks} | {thread.name for thread in self._threads})
-            if left:
-                _LOG.warning("code of an ended run holds its slot", extra={"run": self.assignment.uid, "left": left})
-        await self._idle.wait()
+        await self.slot.until_free(self.assignment.uid)
         self.report.stopped(self.assignment.uid)
 
     # -- inside --------------------------------------------------------------------------------------------------
@@ -390,11 +291,3 @@ class Execution:
 
 def _error_of(root: "asyncio.Task[Any]") -> BaseException | None:
     return asyncio.CancelledError("the code cancelled itself") if root.cancelled() else root.exception()
-
-
-async def _contained(call: Awaitable[_T]) -> _T:
-    """Await the author's code; what would end the whole process ends this run alone."""
-    try:
-        return await call
-    except (SystemExit, KeyboardInterrupt) as err:
-        raise StepFailed(type(err).__name__, str(err)) from err

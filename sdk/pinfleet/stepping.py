@@ -5,8 +5,9 @@ import contextvars
 import json
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pinfleet import clock, values
 from pinfleet.agent import StepSpec
@@ -19,6 +20,7 @@ from pinfleet.position import POSITION, Position
 if TYPE_CHECKING:
     from pinfleet.runtime import Execution
 
+_T = TypeVar("_T")
 _LOG: Final = logging.getLogger("pinfleet.run")
 _MISUSE: Final = (NestedStep, OutsideRun, AmbiguousStep)
 """Mistakes in the code around steps: said to the author, recorded as nothing."""
@@ -142,7 +144,7 @@ async def _in_thread(run: "Execution", spec: StepSpec, args: tuple[object, ...],
     context = contextvars.copy_context()
 
     def finish(value: object, error: BaseException | None) -> None:
-        run.thread_ended(thread)
+        run.slot.thread_ended(thread)
         if future.done():
             return
         if error is None:
@@ -162,7 +164,7 @@ async def _in_thread(run: "Execution", spec: StepSpec, args: tuple[object, ...],
             return
 
     thread = threading.Thread(target=work, name=f"pinfleet-step-{spec.name}", daemon=True)
-    run.thread_began(thread)
+    run.slot.thread_began(thread)
     thread.start()
     try:
         return await future
@@ -178,10 +180,24 @@ class _Carried(Exception):
         self.error = error
 
 
-def value_row(run: "Execution", key: StepKey, text: bytes) -> StepRow:
+def _value_row(run: "Execution", key: StepKey, text: bytes) -> StepRow:
     """Return the row of a recorded value, such as the time."""
     now = clock.now().wall
     return StepRow(
         key=key, kind="value", status="ok", arguments=b"{}", result=text, manifest=run.manifest,
         attempt=run.next_attempt(), begun=now, committed=now,
     )  # fmt: skip
+
+
+def value(run: "Execution", position: Position, name: str, make: Callable[[], _T], kind: type[_T]) -> _T:
+    """Return a recorded value, or make one; it is durable before the next step begins."""
+    if position.step is not None:
+        raise NestedStep(f"{name} inside step {position.step}: a step's own values are not recorded")
+    run.handle.require_open()
+    key = run.identities.next(position.scope, name)
+    row = run.recorded_step(key)
+    if row is not None:
+        return values.decode(row.result, kind, name)  # type: ignore[no-any-return]
+    made = make()
+    run.handle.later(step=_value_row(run, key, values.encode(made, name)))
+    return made

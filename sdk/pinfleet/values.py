@@ -1,9 +1,10 @@
 """Values in the journal: plain JSON, with tags for scalars alone.
 
-Data never names code: a dataclass, msgspec or pydantic value is stored as its fields and comes back by the type that the
-step *declares*. What the journal cannot hold is refused with the step and the path of the field.
+Data never names code: a dataclass, msgspec or pydantic value is stored as its fields and comes back by the type that
+the step *declares*. What the journal cannot hold is refused with the step and the path of the field.
 
-A tagged scalar is ``{"$": "<tag>", "v": <text>}``; a mapping of the author's with the key ``$`` is wrapped in the tag ``map``.
+A tagged scalar is ``{"$": "<tag>", "v": <text>}``; a mapping of the author's with the key ``$`` is wrapped in the
+tag ``map``.
 """
 
 import base64

@@ -103,7 +103,7 @@ class Waiting:
         if not task.cancelled():
             task.exception()  # seen by who awaits it, or ignored once the run has stopped
         self._execution.settle()
-        self._execution.check_idle()
+        self._execution.slot.check_idle()
 
     @property
     def tasks(self) -> tuple["asyncio.Task[Any]", ...]:

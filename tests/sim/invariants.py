@@ -54,8 +54,8 @@ def epochs_rise(history: History) -> Iterator[str]:
 
 def steps_commit_once(history: History) -> Iterator[str]:
     """INV-4, and the same for ends."""
-    ends = Counter(each.run for each in history.record.commits if each.end and each.status == "committed")
-    yield from (f"run {run} ended {count} times" for run, count in ends.items() if count > 1)
+    ends = {(each.run, each.epoch, each.end) for each in history.record.commits if each.end and each.status == "committed"}
+    yield from (f"run {run} ended {n} times" for run, n in Counter(run for run, _, _ in ends).items() if n > 1)
     done: dict[tuple[str, str], tuple[int, bytes, int]] = {}
     for commit in history.record.commits:
         if commit.status != "committed":

@@ -63,6 +63,11 @@ class Net:
         """The party goes on where it stopped."""
         self._awake.set()
 
+    @property
+    def is_awake(self) -> bool:
+        """Whether the party goes on."""
+        return self._awake.is_set()
+
     async def gate(self) -> None:
         """Return once the party is awake."""
         await self._awake.wait()
@@ -93,12 +98,15 @@ class Net:
             await asyncio.sleep(limit)
             raise self.error(f"cannot {verb} {name}: no answer yet")
         await self.pause(fault.before_seconds)
+        if fault.repeats_after_seconds is not None:
+            self._later(fault.repeats_after_seconds, do)
         try:
-            return await do()
-        finally:
-            if fault.repeats_after_seconds is not None:
-                self._later(fault.repeats_after_seconds, do)
+            answer = await do()
+        except Exception:
             await self._way_back(verb, name, fault)
+            raise
+        await self._way_back(verb, name, fault)
+        return answer
 
     async def _way_back(self, verb: str, name: str, fault: Fault) -> None:
         await self.pause(fault.after_seconds)

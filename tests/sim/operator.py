@@ -197,6 +197,11 @@ class SimOperator:
                     self.plane.fleets.add(item["metadata"]["namespace"], item["metadata"]["name"])
             await changed.wait()
 
+    @property
+    def is_awake(self) -> bool:
+        """Whether it is not stopped."""
+        return self.api_net.is_awake
+
     def sleep(self) -> None:
         """SIGSTOP: nothing is sent and nothing arrives; what it believes stays."""
         self.api_net.sleep()

@@ -100,9 +100,11 @@ class SimWorker(JournalWorker):
 
     def _next(self) -> None:
         job, future = self._queue.popleft()
+        if not future.set_running_or_notify_cancel():
+            return
         if self.is_dead:
-            future.cancel()
-        elif future.set_running_or_notify_cancel():
+            future.set_exception(ProcessDied())
+        else:
             try:
                 result = job(self._journal)
             except Exception as err:  # noqa: BLE001 - it belongs to who waits for the future

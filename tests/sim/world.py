@@ -193,6 +193,7 @@ async def cluster(
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pinfleet-sim-")))
         sim_pod.install(patch)
+        random.seed(seed)  # the operator's jitter
         world = World(folder, seed=seed, settings=settings or Settings(), pod_rules=pod_rules)
         world.logs = stack.enter_context(structlog.testing.capture_logs())
         handler = _Logs(world.logs)

@@ -37,7 +37,7 @@ class Settings:
     empty_seconds: int = 60  # an empty pod above the floor is kept this long
     count_seconds: float = 2.0  # counts alone are written at most this often per fleet
     report_seconds: int = 30  # progress and Pending reasons are written at most this often, and not before
-    poll_seconds: int = 30  # length of a long poll
+    poll_seconds: int = 20  # length of a long poll; with call_seconds less than unreachable_seconds (rule 6)
     call_seconds: float = 5.0  # time limit of any other call to a pod
     run_workers: int = 16  # passes over runs at once
     resync_seconds: int = 300  # every fleet is looked at this often without a trigger

@@ -117,7 +117,7 @@ class Reach:
     """How many pods of the whole operator answer, among those that should."""
 
     answering: int = 0
-    unreachable: int = 0  # for ``unreachable_seconds``
+    unreachable: int = 0  # since their last answer a call failed
 
     @property
     def is_doubtful(self) -> bool:

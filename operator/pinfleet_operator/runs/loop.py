@@ -5,6 +5,7 @@ at a time, and stays due until there is nothing left to do for it.
 """
 
 import asyncio
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -40,6 +41,7 @@ class RunLoop:
         self._act = Act(store=store, kube=kube, dispatch=dispatch, memory=self._memory, clock=clock, settings=settings)
         self._ended = EndedRuns(store)
         self.queue: WorkQueue[str] = WorkQueue()
+        self._deleting_since: dict[str, datetime] = {}  # pod uid -> when its deletion was first seen
         self._listing_pods: dict[str, set[str]] = {}  # run uid -> uids of pods that may list it
 
     def start(self) -> None:
@@ -49,6 +51,8 @@ class RunLoop:
         self._store.on_fleet.append(self._fleet_changed)
         self._dispatch.on_runs.append(self._runs_heard)
         self._dispatch.on_pod.append(self._slots_changed)
+        for pod in self._store.pods.all():
+            self._note_deletion(pod)
         for run in self._store.runs.all():
             self._run_changed(None, run)
 
@@ -86,8 +90,9 @@ class RunLoop:
             log.debug("pass_failed", uid=uid, cause=str(failed), again_in_seconds=wait)
             self.queue.add_after(uid, wait)
             return
-        if verdict.again_at is not None:
-            self.queue.add_after(uid, (verdict.again_at - self._kube.server_now()).total_seconds())
+        for at in (verdict.again_at, self._deletion_hangs_at(situation)):
+            if at is not None:
+                self.queue.add_after(uid, (at - self._kube.server_now()).total_seconds())
         if verdict.actions:
             self.queue.add(uid)
         else:
@@ -122,7 +127,7 @@ class RunLoop:
             fleet=fleet,
             may_pin=run is None or self._store.may_pin((run.namespace, run.fleet)) or not self._settings.has_rule("3"),
             now=now,
-            is_pod_gone=pod_uid is not None and self._store.is_gone(pod_uid),
+            is_pod_gone=pod_uid is not None and (self._store.is_gone(pod_uid) or self._hangs(pod_uid, now)),
             pod=(self._store.pods.get(pod_uid) or self._store.lost_pods.get(pod_uid)) if pod_uid else None,
             mirror=mirror if mirror is not None and mirror.has_answered else None,
             silent_since=mirror.failing_since if mirror is not None else None,
@@ -136,6 +141,20 @@ class RunLoop:
             is_surplus=run is not None and not run.is_open and self._ended.is_surplus(run),
             settings=self._settings,
         )
+
+    def _hangs(self, pod_uid: str, now: datetime) -> bool:
+        """Whether the pod's deletion hangs for so long that its node must be gone (rule 6)."""
+        since = self._deleting_since.get(pod_uid)
+        return since is not None and since + timedelta(seconds=self._settings.node_lost_seconds) <= now
+
+    def _deletion_hangs_at(self, s: Situation) -> datetime | None:
+        """When the run's pod will count as gone, unless it goes before."""
+        since = self._deleting_since.get(s.pod.uid) if s.pod is not None and not s.is_pod_gone else None
+        return None if since is None else since + timedelta(seconds=self._settings.node_lost_seconds)
+
+    def _note_deletion(self, pod: PodRecord) -> None:
+        if pod.deleting:
+            self._deleting_since.setdefault(pod.uid, self._kube.server_now())
 
     def _listed(self, uid: str) -> tuple[Listed, ...]:
         pods = self._listing_pods.get(uid)
@@ -213,6 +232,10 @@ class RunLoop:
         pod = new or old
         if pod is None:
             return
+        if new is None:
+            self._deleting_since.pop(pod.uid, None)
+        else:
+            self._note_deletion(new)
         for uid in self._store.runs.assigned_to(pod.uid):
             self.queue.add(uid)
         self._slots_changed(pod)

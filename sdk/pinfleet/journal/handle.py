@@ -1,8 +1,8 @@
 """One run's hold on the journal: what a claim gave, until the run stops here.
 
-All commits of a run's code go through it. Once closed it raises Parked or Fenced for ever, so code that outlives its run
-changes nothing. A claim of a higher epoch for the same live code goes through it too, in the journal's own thread, so that
-no commit falls between the claim and the new epoch.
+All commits of a run's code go through it. Once closed it raises Parked or Fenced for ever, so code that outlives its
+run changes nothing. A claim of a higher epoch for the same live code goes through it too, in the journal's own thread,
+so that no commit falls between the claim and the new epoch.
 """
 
 import asyncio

@@ -1,7 +1,8 @@
 """What the runtime needs of a journal: four calls, each one transaction.
 
-Implementations are synchronous and used by one thread at a time; several processes may share one database. Times come in
-with the rows: a journal reads no clock. ``tests/unit/sdk/journal_contract.py`` holds what every implementation must do.
+Implementations are synchronous and used by one thread at a time; several processes may share one database. Times
+come in with the rows: a journal reads no clock. ``tests/unit/sdk/journal_contract.py`` holds what every
+implementation must do.
 """
 
 from collections.abc import Mapping
@@ -43,8 +44,8 @@ class End:
 class ClaimResult:
     """What became of a claim.
 
-    claimed: the run is ours. ended: it had ended, nothing was written. parked: ours already, and parked at this very epoch.
-    fenced: a higher epoch, or this one of another process, is known.
+    claimed: the run is ours. ended: it had ended, nothing was written. parked: ours already, and parked at this very
+    epoch. fenced: a higher epoch, or this one of another process, is known.
     """
 
     status: Literal["claimed", "ended", "parked", "fenced"]
@@ -116,8 +117,8 @@ class Batch:
 class CommitResult:
     """What became of a batch.
 
-    committed: it is durable. fenced: another epoch has the run, or the run is ended or parked. limit: it would pass maxSteps.
-    taken: a row of that identity stands there from another execution.
+    committed: it is durable. fenced: another epoch has the run, or the run is ended or parked. limit: it would pass
+    maxSteps. taken: a row of that identity stands there from another execution.
     """
 
     status: Literal["committed", "fenced", "limit", "taken"]
@@ -165,8 +166,8 @@ class PlainCodec:
 class Journal(Protocol):
     """A journal.
 
-    Every call raises JournalUnavailable when the database does not answer (nothing is known to be written: the same call
-    may be made again and does not write twice), and JournalRefused when asking again does not help.
+    Every call raises JournalUnavailable when the database does not answer (nothing is known to be written: the same
+    call may be made again and does not write twice), and JournalRefused when asking again does not help.
     """
 
     def claim(self, claim: Claim) -> ClaimResult:

@@ -4,7 +4,11 @@ Within a major, changes only *expand*: new tables, new columns with defaults. A 
 unreadable to an older one that still serves its runs, so the stored number is information and only the major refuses.
 """
 
-from typing import Final
+import sqlite3
+from pathlib import Path
+from typing import Any, Final
+
+from pinfleet.errors import JournalRefused
 
 MAJOR: Final = 1
 MINOR: Final = 1
@@ -95,3 +99,24 @@ TABLES: Final = (
         PRIMARY KEY (run, hash)
     ) STRICT, WITHOUT ROWID""",
 )
+
+
+def prepare(db: sqlite3.Connection, path: Path) -> None:
+    """Make the tables that are not there yet.
+
+    Raises:
+        JournalRefused: The database has a newer major.
+    """
+    known: dict[str, Any] = {}
+    if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
+        known = dict(db.execute("SELECT key, value FROM meta").fetchall())
+    if int(known.get("major", MAJOR)) > MAJOR:
+        raise JournalRefused(f"the journal {path} has major {known['major']}; this SDK knows {MAJOR}")
+    if int(known.get("minor", 0)) >= MINOR:
+        return
+    db.execute("BEGIN IMMEDIATE")
+    for table in TABLES:
+        db.execute(table)
+    db.execute("INSERT OR IGNORE INTO meta VALUES ('major', ?)", (str(MAJOR),))
+    db.execute("INSERT OR REPLACE INTO meta VALUES ('minor', ?)", (str(MINOR),))
+    db.execute("COMMIT")

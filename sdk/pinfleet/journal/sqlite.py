@@ -1,7 +1,7 @@
 """The journal on SQLite: one file on a local disk, shared by the pods of one node.
 
-WAL and synchronous=FULL: what is committed survives a power cut. SQLite has no statement that fences and inserts at once,
-so each call is one BEGIN IMMEDIATE transaction that updates the run's row first and gives up if that row says no.
+WAL and synchronous=FULL: what is committed survives a power cut. SQLite has no statement that fences and inserts at
+once, so each call is one BEGIN IMMEDIATE transaction that updates the run's row first and gives up if that row says no.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from pinfleet.errors import JournalRefused, JournalUnavailable
 from pinfleet.identity import StepKey
@@ -275,27 +275,12 @@ class SqliteJournal:
             db.row_factory = sqlite3.Row
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
-            self._prepare(db)
+            schema.prepare(db, self._path)
         except BaseException:
             db.close()
             raise
         self._connection = db
         return db
-
-    def _prepare(self, db: sqlite3.Connection) -> None:
-        known: dict[str, Any] = {}
-        if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
-            known = dict(db.execute("SELECT key, value FROM meta").fetchall())
-        if int(known.get("major", schema.MAJOR)) > schema.MAJOR:
-            raise JournalRefused(f"the journal {self._path} has major {known['major']}; this SDK knows {schema.MAJOR}")
-        if int(known.get("minor", 0)) >= schema.MINOR:
-            return
-        db.execute("BEGIN IMMEDIATE")
-        for table in schema.TABLES:
-            db.execute(table)
-        db.execute("INSERT OR IGNORE INTO meta VALUES ('major', ?)", (str(schema.MAJOR),))
-        db.execute("INSERT OR REPLACE INTO meta VALUES ('minor', ?)", (str(schema.MINOR),))
-        db.execute("COMMIT")
 
 
 class _NotCommitted(Exception):

@@ -1,7 +1,7 @@
 """The one thread of a pod that uses the journal.
 
-SQLite writes one transaction at a time anyway; one thread keeps author code and the pod's server off the disk, and makes a
-claim and the commits of the same run follow each other.
+SQLite writes one transaction at a time anyway; one thread keeps author code and the pod's server off the disk, and
+makes a claim and the commits of the same run follow each other.
 """
 
 import queue

@@ -1,7 +1,7 @@
 """Carries out what the pod's machine asks for.
 
-It lives on the server's loop. The journal's thread and the author's loop answer by ``call_soon_threadsafe``, so that the
-machine is used by one thread and sees what happened in order.
+It lives on the server's loop. The journal's thread and the author's loop answer by ``call_soon_threadsafe``, so that
+the machine is used by one thread and sees what happened in order.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """The process of an agent pod: the author's loop in the main thread, the server's in another, the journal's in a third.
 
-SIGTERM drains: every run stops at its next step boundary and is listed; the process goes once all are acked, or when its
-grace is over. A signal reaches the server's loop by a socket, so blocked author code cannot hold it up.
+SIGTERM drains: every run stops at its next step boundary and is listed; the process goes once all are acked, or when
+its grace is over. A signal reaches the server's loop by a socket, so blocked author code cannot hold it up.
 """
 
 import asyncio

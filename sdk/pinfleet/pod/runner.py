@@ -88,5 +88,5 @@ def watch_tasks(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any],
     context: contextvars.Context | None = options.get("context")
     position = POSITION.get() if context is None else context.get(POSITION)
     if position is not None:
-        position.execution.task_made(task)
+        position.execution.slot.task_made(task)
     return task

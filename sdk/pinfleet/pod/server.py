@@ -1,7 +1,7 @@
 """The pod's HTTP server: the run protocol's calls, handed to the machine.
 
-It runs on a loop and in a thread of its own, so author code that blocks its loop does not hide the pod. It decides nothing
-but who may call; inputs are never logged.
+It runs on a loop and in a thread of its own, so author code that blocks its loop does not hide the pod. It decides
+nothing but who may call; inputs are never logged.
 """
 
 import asyncio

@@ -31,7 +31,6 @@ MAY: tuple[tuple[str, str, str], ...] = (
     ("create", "pods", "team-a"),
     ("create", "secrets", "team-a"),
     ("get", "persistentvolumeclaims", "team-a"),
-    ("watch", "nodes", ""),
     ("create", "leases.coordination.k8s.io", SYSTEM),
     ("patch", "leases.coordination.k8s.io/pinfleet-operator", SYSTEM),
 )

@@ -19,7 +19,7 @@ def test_a_run_stays_on_its_version_and_the_version_stays_as_long(
     """v2 is deployed under v1's runs: they end on v1, new ones start on v2, and v1 goes away after its last run."""
     fleet.deploy("v1", replicas=2)
     fleet.wait_active("v1")
-    fleet.start("old", steps=40, seconds=0.1)
+    fleet.start("old", steps=80, seconds=0.1)
     fleet.wait_step("old", 5)
     fleet.deploy("v2", replicas=2)
     fleet.wait_active("v2")

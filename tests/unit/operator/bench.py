@@ -6,10 +6,6 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from tests.sim.api import Client, encoded
-from tests.sim.net import Net
-from tests.sim.server import Json, Server, stamp
-
 from pinfleet_operator.api.child import decode_pod, decode_version
 from pinfleet_operator.api.mirror import PodMirror
 from pinfleet_operator.api.run import decode_run
@@ -18,6 +14,9 @@ from pinfleet_operator.errors import Unavailable
 from pinfleet_operator.kube.resources import Resource
 from pinfleet_operator.reconcile import Reconciler
 from pinfleet_operator.store import Store
+from tests.sim.api import Client, encoded
+from tests.sim.net import Net
+from tests.sim.server import Json, Server, stamp
 
 NAMESPACE, FLEET = "prod", "support"
 KEY = (NAMESPACE, FLEET)

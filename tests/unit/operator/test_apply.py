@@ -4,10 +4,10 @@ import asyncio
 from itertools import pairwise
 
 import pytest
-from tests.sim.loop import run_virtual
-from tests.unit.operator.bench import FLEET, KEY, NAMESPACE, Bench, template
 
 from pinfleet_operator.errors import Conflict, Forbidden, Rejected, Unavailable
+from tests.sim.loop import run_virtual
+from tests.unit.operator.bench import FLEET, KEY, NAMESPACE, Bench, template
 
 
 async def served(**spec: object) -> Bench:
@@ -208,7 +208,7 @@ def test_a_promote_that_may_still_arrive_keeps_pinning_closed() -> None:
             if pod["metadata"]["name"].startswith("support-v2"):
                 bench.set_pod(pod["metadata"]["name"], ready=False)
         bench.kube.refuse = lambda _v, _p: None
-        with pytest.raises(Unavailable, match="still be under way"):
+        with pytest.raises(Unavailable, match="still arrive"):
             await bench.once()  # no switch now, and nothing else to write
         assert not bench.store.may_pin(KEY)
         bench.server.patch("agentdeployments", NAMESPACE, FLEET, {"metadata": {"labels": {"a": "b"}}}, None)
@@ -262,6 +262,28 @@ def test_a_list_that_still_shows_open_runs_confirms_nothing() -> None:
         assert "support-v1-0" in bench.names("pods")
         await bench.settle()
         assert bench.versions() == {"v2": "Active", "v1": "Draining"}
+
+    run_virtual(main())
+
+
+def test_an_assignment_of_unknown_outcome_holds_back_the_count_and_no_other_fleet() -> None:
+    """Rule 7: the pass waits for what is in flight, and gives its worker back after a few seconds."""
+
+    async def main() -> None:
+        bench = await served()
+        bench.apply(version="v2", template=template("v2"))
+        while bench.status().get("activeVersion") != "v2":
+            await bench.once()
+            bench.kubelet()
+        token = bench.store.begin_assignment((NAMESPACE, FLEET, "v1"), "pod", "run")
+        began = bench.now()
+        with pytest.raises(Unavailable, match="outcome of an assignment is unknown"):
+            await bench.once()
+        assert (bench.now() - began).total_seconds() == pytest.approx(5, abs=0.1)
+        assert "support-v1-0" in bench.names("pods")
+        await bench.store.end_assignment(token)
+        await bench.settle()
+        assert bench.versions() == {"v2": "Active", "v1": "Retired"}
 
     run_virtual(main())
 

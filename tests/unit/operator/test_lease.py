@@ -6,9 +6,9 @@ The scenarios run in virtual time against an API server in memory: hours pass in
 import asyncio
 
 import pytest
-from tests.fakes.lease_world import World, simulate
 
 from pinfleet_operator.lease import NotLeader
+from tests.fakes.lease_world import World, simulate
 
 
 def test_the_first_candidate_leads_within_a_second_and_keeps_on() -> None:

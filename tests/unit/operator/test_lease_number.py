@@ -3,10 +3,10 @@
 import asyncio
 
 import pytest
-from tests.fakes.lease_world import World, simulate
 
 from pinfleet_operator.errors import Unavailable
 from pinfleet_operator.lease import TRANSITIONS_LIMIT, NotLeader
+from tests.fakes.lease_world import World, simulate
 
 
 def test_a_deleted_lease_is_made_again_under_a_higher_number() -> None:

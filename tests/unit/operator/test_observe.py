@@ -4,13 +4,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.sim.loop import run_virtual
-from tests.unit.operator.bench import FLEET, NAMESPACE, Bench, template
 
 from pinfleet_operator.errors import Forbidden, Rejected, Unavailable
 from pinfleet_operator.observe import Observer
 from pinfleet_operator.plan.memory import Memory
 from pinfleet_operator.plan.world import World
+from tests.sim.loop import run_virtual
+from tests.unit.operator.bench import FLEET, NAMESPACE, Bench, template
 
 
 class Watcher:

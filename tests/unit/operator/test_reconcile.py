@@ -3,10 +3,10 @@
 import asyncio
 
 import pytest
-from tests.sim.loop import run_virtual
-from tests.unit.operator.bench import FLEET, KEY, NAMESPACE, Bench, template
 
 from pinfleet_operator.errors import Conflict, Rejected, Unavailable
+from tests.sim.loop import run_virtual
+from tests.unit.operator.bench import FLEET, KEY, NAMESPACE, Bench, template
 
 
 def test_a_fleet_is_rolled_out_drained_retired_and_deleted() -> None:

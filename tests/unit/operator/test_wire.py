@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
-from tests.fakes.clock import StepClock
-from tests.fakes.pod import FakePod
 
 from pinfleet.wire import Offer, OfferLimits
 from pinfleet_operator import wire
 from pinfleet_operator.errors import PinfleetError, PodRefused, PodUnreachable
 from pinfleet_operator.wire import IDLE_SECONDS, PodClient, PodTarget, token_for
+from tests.fakes.clock import StepClock
+from tests.fakes.pod import FakePod
 
 KEY = b"operator key"
 OFFER = Offer(

@@ -3,9 +3,9 @@
 import asyncio
 
 import pytest
-from tests.sim.loop import run_virtual
 
 from pinfleet_operator.work_queue import WorkQueue
+from tests.sim.loop import run_virtual
 
 
 async def test_a_key_is_queued_once_and_never_worked_on_twice_at_a_time() -> None:

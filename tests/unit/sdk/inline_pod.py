@@ -1,4 +1,4 @@
-"""A pod without sockets or threads of its own but the journal's: the real machine, driver, runner and journal on one loop."""
+"""A pod without sockets: the real machine, driver, runner and journal, on the loop of the test."""
 
 import asyncio
 import json

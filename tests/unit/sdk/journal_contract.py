@@ -148,7 +148,7 @@ class JournalContract:
         assert (result.status, result.end) == ("fenced", DONE)
 
     def test_steps_are_bounded(self, journal: Journal) -> None:
-        """maxSteps counts over all epochs, in the fence itself; a resume does not reset it."""
+        """MaxSteps counts over all epochs, in the fence itself; a resume does not reset it."""
         journal.claim(claim(1))
         commit(journal, Batch(steps=(step(1),)), max_steps=2)
         journal.claim(claim(2))

@@ -78,7 +78,7 @@ def generator_free() -> None:
 def test_main() -> None:
     """Main is one async function of ctx and, at most, the input."""
     agent = Agent("a")
-    with pytest.raises(BadDeclaration, match="no @agent.main"):
+    with pytest.raises(BadDeclaration, match=r"no @agent\.main"):
         agent.entry()
     with pytest.raises(BadDeclaration, match="async"):
         agent.main(generator_free)  # type: ignore[arg-type]
@@ -170,7 +170,7 @@ def test_manifest_tells_code_apart() -> None:
 
 
 def test_identities() -> None:
-    """n counts calls of one name in one scope; an overlap is ambiguous, a sequence is not."""
+    """N counts calls of one name in one scope; an overlap is ambiguous, a sequence is not."""
     ids = Identities()
     first = ids.begin("", "pay")
     with pytest.raises(AmbiguousStep, match="'pay' overlap in main"):

@@ -11,36 +11,65 @@ import pytest
 from pinfleet.journal.sqlite import SqliteJournal
 from tests.unit.sdk.served_pod import AGENTS, until
 
-RUNS, STEPS = 4, 150
+RUNS, STEPS = 4, 60
 Said = dict[tuple[str, int], list[tuple[int, str]]]  # (run, n) -> (epoch, result) as told after its commit
 
 
-def compete(folder: Path, *, kills: int, off: str = "") -> Said:
-    """Let three processes fight over the runs, kill some, and return what they said that they committed."""
+def compete(folder: Path, *, kills: int = 0, off: str = "", sleeper: bool = False) -> Said:
+    """Let processes fight over the runs and return what they said that they committed.
+
+    Args:
+        folder: Of the journal.
+        kills: How many of them are killed while they commit; each is replaced.
+        off: Rules that are taken out.
+        sleeper: Whether another one falls asleep inside its first claim, and wakes once all runs are complete.
+    """
     outputs: list[Path] = []
     processes: list[subprocess.Popen[bytes]] = []
 
-    def start() -> None:
+    def start(name: str = "") -> None:
         output = folder / f"out-{len(outputs)}"
         outputs.append(output)
         with output.open("w") as file:
-            command = [sys.executable, str(AGENTS / "committer.py"), str(folder / "journal.db"), f"p{len(outputs)}"]
+            command = [
+                sys.executable,
+                str(AGENTS / "committer.py"),
+                str(folder / "journal.db"),
+                name or f"p{len(outputs)}",
+            ]
             processes.append(subprocess.Popen(command, stdout=file, env=os.environ | {"PINFLEET_UNSAFE_OFF": off}))
 
     def said() -> int:
         return sum(output.read_text().count("\n") for output in outputs)
 
-    for _ in range(3):
-        start()
-    until(lambda: said() == 3, "three processes")
-    (folder / "go").touch()
-    for kill in range(kills):
-        until(lambda enough=3 + (kill + 1) * 100: said() >= enough, "commits")  # type: ignore[misc]
-        processes[kill].kill()
-        processes[kill].wait()
-        start()
-    for process in processes[kills:]:
-        assert process.wait(60) == 0
+    try:
+        if sleeper:
+            (folder / "go").touch()
+            start("sleeper")
+            until(lambda: said() == 2, "the sleeper's first commit")
+        for _ in range(3):
+            start()
+        until(lambda: said() >= 3, "the processes")
+        (folder / "go").touch()
+        for kill in range(kills):
+            until(lambda enough=3 + (kill + 1) * 40: said() >= enough, "commits")
+            processes[kill].kill()
+            processes[kill].wait()
+            start()
+        for process in processes[kills + sleeper :]:
+            assert process.wait(60) == 0
+        (folder / "wake").touch()
+        for process in processes[kills:]:
+            assert process.wait(60) == 0
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    return _said(outputs)
+
+
+def _said(outputs: list[Path]) -> Said:
+    """Read what the processes said after their commits."""
     committed: Said = defaultdict(list)
     for output in outputs:
         for line in output.read_text().splitlines():
@@ -70,7 +99,13 @@ def test_killed_processes_double_nothing(tmp_path: Path) -> None:
     check(tmp_path, compete(tmp_path, kills=3))
 
 
+def test_sleeper_commits_nothing_stale(tmp_path: Path) -> None:
+    """INV-3: a process that slept through its successors' claims is fenced when it wakes."""
+    check(tmp_path, compete(tmp_path, sleeper=True))
+
+
 def test_without_the_fence(tmp_path: Path) -> None:
-    """Negative control: without the fence the same check finds doubled or stale commits."""
+    """Negative control: without the fence the same check finds what the sleeper committed."""
+    committed = compete(tmp_path, off="fence", sleeper=True)
     with pytest.raises(AssertionError):
-        check(tmp_path, compete(tmp_path, kills=0, off="fence"))
+        check(tmp_path, committed)

@@ -344,7 +344,7 @@ def test_held_slot_lowers_the_capacity() -> None:
 
 
 def test_changes_since() -> None:
-    """A poll hears what changed after its number; all of it when it knows nothing, or of another boot, or after an ack."""
+    """A poll hears what changed after its number; all of it if it knows nothing, of another boot, or after an ack."""
     m = machine(capacity=3)
     running(m, "r1")
     seen = m.state(0, "").n

@@ -77,7 +77,9 @@ def test_token_rotation(serve_pod: ServePod) -> None:
     pod = serve_pod()
     path = pod.folder / "token"
     path.write_text("token-of-v1\nnext-token\n")
-    assert {pod.call("GET", "/state", Authorization=f"Bearer {t}").status for t in ("token-of-v1", "next-token")} == {200}
+    assert {pod.call("GET", "/state", Authorization=f"Bearer {t}").status for t in ("token-of-v1", "next-token")} == {
+        200
+    }
     path.write_text("next-token\n")
     assert pod.call("GET", "/state").status == 401
     path.unlink()
@@ -204,8 +206,8 @@ def test_blocked_thread(serve_pod: ServePod) -> None:
 @pytest.mark.parametrize("then", ["forever", "sleep"])
 def test_sigterm_drains(serve_pod: ServePod, then: str) -> None:
     """SIGTERM lists every run as drained, refuses new ones, waits for the acks, and ends well."""
-    pod = serve_pod(PINFLEET_PARK_AFTER_SECONDS="1000")
-    pod.offer(steps=2, then=then, **{"for": 500})
+    pod = serve_pod(PINFLEET_PARK_AFTER_SECONDS="9999")
+    pod.offer(steps=2, then=then, hours=1)
     until(lambda: (pod.listing() or {}).get("steps") == 2, "two steps")
     pod.terminate()
     pod.until_listed("drained")
@@ -244,7 +246,7 @@ def test_sigterm_when_idle(serve_pod: ServePod) -> None:
 
 
 def test_killed_and_resumed(serve_pod: ServePod) -> None:
-    """kill -9 between or inside steps: another process goes on after the last recorded one."""
+    """Kill -9 between or inside steps: another process goes on after the last recorded one."""
     first, second = serve_pod("pod-1"), serve_pod("pod-2")
     first.offer(steps=20, seconds=0.05)
     until(lambda: len(first.trace()) >= 8, "some steps")
@@ -259,11 +261,11 @@ def test_killed_and_resumed(serve_pod: ServePod) -> None:
 def test_parked_and_woken_elsewhere(serve_pod: ServePod) -> None:
     """A parked run wakes in another process by the timer that the offer names."""
     first, second = serve_pod("pod-1"), serve_pod("pod-2")
-    first.offer(steps=1, then="sleep", **{"for": 3_600})
+    first.offer(steps=1, then="sleep", hours=1)
     (wait,) = first.until_listed("parked")["waitingFor"]
     assert first.call("POST", "/runs/r1/ack?epoch=1").status == 200
     first.kill()
-    second.offer(epoch=2, steps=1, then="sleep", **{"for": 3_600}, timersFired=[wait["id"]])
+    second.offer(epoch=2, steps=1, then="sleep", hours=1, timersFired=[wait["id"]])
     second.until_listed("succeeded")
     assert [line["pod"] for line in second.trace()] == ["pod-1", "pod-2"]
 

@@ -65,6 +65,8 @@ def on_its_pod(s: Situation) -> Verdict | None:
         return _lost(s, run, is_charged=s.pod is not None and s.pod.is_terminal and not s.pod.disrupted)
     if mirror is not None and mirror.boot != run.boot and s.settings.has_rule("5"):
         return _lost(s, run, is_charged=True)
+    if mirror is not None and s.silent_since is not None and not s.settings.has_rule("6"):
+        return _lost(s, run, is_charged=True)
     if own is not None and own.epoch == run.epoch:
         return _goes_on(s, run, own)
     if mirror is None or s.silent_since is not None:
@@ -145,8 +147,6 @@ def _press(s: Situation, run: RunRecord, reason: EndReason) -> Verdict:
 
 def _silent(s: Situation, run: RunRecord) -> Verdict:
     """The pod exists but does not answer: a cut poll is not a lost pod (rule 6)."""
-    if not s.settings.has_rule("6") and s.mirror is not None:
-        return _lost(s, run, is_charged=True)
     reason = ending(s)
     return _press(s, run, reason) if reason is not None else Verdict()
 

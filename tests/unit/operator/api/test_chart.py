@@ -4,8 +4,8 @@ from typing import Any
 
 import helm_python
 import pytest
-from hack.render_chart import CHART, render
 
+from hack.render_chart import CHART, render
 from pinfleet_operator.api import crdgen, keys
 
 Json = dict[str, Any]

@@ -6,11 +6,11 @@ from typing import Any, cast
 
 import pytest
 import yaml
-from tests.unit.operator.api import schema_rules
 
 from pinfleet_operator.api import crdgen, keys
 from pinfleet_operator.api.models import AgentDeployment, AgentRun, AgentVersion
 from pinfleet_operator.api.models.base import Resource
+from tests.unit.operator.api import schema_rules
 
 ROOT = Path(__file__).resolve().parents[4]
 BOUNDED = {"description": "A number.", "type": "integer", "minimum": 0, "maximum": 1}

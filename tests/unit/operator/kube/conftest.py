@@ -5,13 +5,13 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.fakes.apiserver import FakeApiServer
-from tests.fakes.reflection import Bench, Json, QuickClock, RecordingSink
 
 from pinfleet_operator.clock import SystemClock
 from pinfleet_operator.kube.client import KubeClient
 from pinfleet_operator.kube.reflector import Reflector
 from pinfleet_operator.kube.resources import AGENT_RUNS
+from tests.fakes.apiserver import FakeApiServer
+from tests.fakes.reflection import Bench, Json, QuickClock, RecordingSink
 
 
 @pytest.fixture

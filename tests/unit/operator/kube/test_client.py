@@ -6,9 +6,6 @@ from contextlib import aclosing
 from datetime import timedelta
 
 import pytest
-from tests.fakes.apiserver import FakeApiServer
-from tests.fakes.faults import Answer, Break, Cut, Fault, Silence, is_method, is_watch
-from tests.fakes.reflection import run_body
 
 from pinfleet_operator.clock import SystemClock
 from pinfleet_operator.errors import (
@@ -24,6 +21,9 @@ from pinfleet_operator.errors import (
 from pinfleet_operator.kube.client import READS_AT_ONCE, WRITES_AT_ONCE, KubeClient
 from pinfleet_operator.kube.credentials import Endpoint, FixedToken
 from pinfleet_operator.kube.resources import AGENT_RUNS, PODS, SECRETS
+from tests.fakes.apiserver import FakeApiServer
+from tests.fakes.faults import Answer, Break, Cut, Fault, Silence, is_method, is_watch
+from tests.fakes.reflection import run_body
 
 RUN = json.dumps(run_body("run")).encode()
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.fakes.clock import StepClock
 
 from pinfleet_operator.kube.credentials import LoadedTokens, load_endpoint
+from tests.fakes.clock import StepClock
 
 
 def kubeconfig(folder: Path, user: dict[str, str], server: str = "http://127.0.0.1:1/") -> Path:

@@ -3,15 +3,15 @@
 import json
 
 import pytest
-from tests.fakes.apiserver import FakeApiServer
-from tests.fakes.faults import Answer, is_list
-from tests.fakes.reflection import run_body
 
 from pinfleet_operator.errors import Gone, Unavailable
 from pinfleet_operator.kube import listing
 from pinfleet_operator.kube.client import KubeClient
 from pinfleet_operator.kube.listing import list_all
 from pinfleet_operator.kube.resources import AGENT_RUNS
+from tests.fakes.apiserver import FakeApiServer
+from tests.fakes.faults import Answer, is_list
+from tests.fakes.reflection import run_body
 
 
 @pytest.fixture(autouse=True)

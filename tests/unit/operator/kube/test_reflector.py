@@ -6,10 +6,10 @@ Each fault was seen to lose objects, or to stop the process, in other clients.
 import asyncio
 
 import pytest
-from tests.fakes.faults import Answer, Break, Cut, Silence, is_list, is_resume, is_sync
-from tests.fakes.reflection import Bench
 
 from pinfleet_operator.kube.reflector import STALE_SECONDS
+from tests.fakes.faults import Answer, Break, Cut, Silence, is_list, is_resume, is_sync
+from tests.fakes.reflection import Bench
 
 
 async def test_a_snapshot_and_every_change_reach_the_sink_in_stream_order(bench: Bench) -> None:

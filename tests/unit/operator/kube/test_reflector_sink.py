@@ -5,12 +5,12 @@ import json
 from collections.abc import AsyncGenerator
 
 import pytest
-from tests.fakes.kube import MemoryKube
-from tests.fakes.memory import Memory
-from tests.fakes.reflection import Bench, Json, QuickClock, RecordingSink
 
 from pinfleet_operator.kube.reflector import Reflector
 from pinfleet_operator.kube.resources import AGENT_RUNS
+from tests.fakes.kube import MemoryKube
+from tests.fakes.memory import Memory
+from tests.fakes.reflection import Bench, Json, QuickClock, RecordingSink
 
 
 class Scripted(MemoryKube):

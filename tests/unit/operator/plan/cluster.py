@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from tests.unit.operator.plan.worlds import FLEET, FLEET_UID, NOW, a_pod, a_record, a_spec, a_world
 
 from pinfleet_operator.api import keys
 from pinfleet_operator.api.child import VersionRecord
@@ -15,26 +14,11 @@ from pinfleet_operator.api.models.agent_deployment import AgentDeploymentSpec, A
 from pinfleet_operator.plan import actions as do
 from pinfleet_operator.plan import naming
 from pinfleet_operator.plan.world import FleetState, LostVersion, PodView, VersionView, World
+from tests.unit.operator.plan.worlds import FLEET, FLEET_UID, NOW, Run, a_pod, a_record, a_spec, a_world
 
 
 class InvariantBrokenError(AssertionError):
     """A checker found what must never be."""
-
-
-@dataclass
-class Run:
-    """One run of the toy."""
-
-    name: str
-    created_at: datetime
-    version: str | None = None
-    phase: str = "Pending"
-    pod: str | None = None  # uid
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it has not ended."""
-        return self.phase != "Ended"
 
 
 @dataclass
@@ -302,5 +286,5 @@ class Cluster:
     def outline(self) -> dict[str, Any]:
         """The state without times and numbers: what a reverted spec must lead back to (INV-11)."""
         live = [naming.version_name(FLEET, pod.record.version) for pod in self.pods.values() if pod.is_live]
-        candidate = self.status.candidate_version
-        return {"active": self.status.active_version, "candidate": candidate, "pods": sorted(live)}
+        status = self.status
+        return {"active": status.active_version, "candidate": status.candidate_version, "pods": sorted(live)}

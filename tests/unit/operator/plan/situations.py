@@ -4,6 +4,11 @@ from dataclasses import replace
 from typing import Any
 
 import msgspec
+
+from pinfleet_operator.plan import actions as do
+from pinfleet_operator.plan import naming
+from pinfleet_operator.plan.decide import plan
+from pinfleet_operator.plan.world import PodView, VersionView, World
 from tests.unit.operator.plan.worlds import (
     FLEET,
     a_fleet,
@@ -15,11 +20,6 @@ from tests.unit.operator.plan.worlds import (
     ago,
     open_runs,
 )
-
-from pinfleet_operator.plan import actions as do
-from pinfleet_operator.plan import naming
-from pinfleet_operator.plan.decide import plan
-from pinfleet_operator.plan.world import PodView, VersionView, World
 
 
 def recorded(world: World) -> World:

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from tests.unit.operator.plan.toy import InvariantBrokenError, Toy
 
 from pinfleet_operator.api.fleet import Counts
 from pinfleet_operator.plan import actions as do
 from pinfleet_operator.plan.decide import plan
 from pinfleet_operator.plan.world import VersionView, World
+from tests.unit.operator.plan.toy import InvariantBrokenError, Toy
 
 
 def blind_to_runs(world: World) -> do.Plan:

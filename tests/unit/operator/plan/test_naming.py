@@ -1,9 +1,9 @@
 """Names of versions, pods and Secrets."""
 
 import pytest
-from tests.unit.operator.plan.worlds import a_record
 
 from pinfleet_operator.plan import naming
+from tests.unit.operator.plan.worlds import a_record
 
 
 @pytest.mark.parametrize(

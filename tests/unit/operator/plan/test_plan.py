@@ -4,6 +4,12 @@ from dataclasses import replace
 
 import msgspec
 import pytest
+
+from pinfleet_operator.api.models.agent_deployment import AgentDeploymentStatus
+from pinfleet_operator.plan import actions as do
+from pinfleet_operator.plan.decide import plan
+from pinfleet_operator.plan.desired import draft_of
+from pinfleet_operator.plan.world import PodView, Reach, Refusal, World
 from tests.unit.operator.plan.situations import (
     CLOSED,
     CONFIRM,
@@ -47,12 +53,6 @@ from tests.unit.operator.plan.worlds import (
     gone,
     open_runs,
 )
-
-from pinfleet_operator.api.models.agent_deployment import AgentDeploymentStatus
-from pinfleet_operator.plan import actions as do
-from pinfleet_operator.plan.decide import plan
-from pinfleet_operator.plan.desired import draft_of
-from pinfleet_operator.plan.world import PodView, Reach, Refusal, World
 
 ACTIVE_PODS: list[Row] = [
     ("a served version with its one pod needs nothing", active(FULL, runs=open_runs(10)), (), None),

@@ -1,9 +1,16 @@
 """Properties of the planner over worlds that nobody thought of."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
+
+from pinfleet_operator.plan import actions as do
+from pinfleet_operator.plan.decide import plan
+from pinfleet_operator.plan.pods import choose, lost_pods
+from pinfleet_operator.plan.world import PodView, Reach, VersionView, World
 from tests.unit.operator.plan.worlds import (
     NOW,
     a_fleet,
@@ -16,11 +23,7 @@ from tests.unit.operator.plan.worlds import (
     open_runs,
 )
 
-from pinfleet_operator.plan import actions as do
-from pinfleet_operator.plan.decide import plan
-from pinfleet_operator.plan.pods import choose, lost_pods
-from pinfleet_operator.plan.world import PodView, Reach, VersionView, World
-
+GENERATE = settings(max_examples=2000, phases=[Phase.generate], derandomize=True)  # no shrinking: any example will do
 PHASES = ("Preparing", "Candidate", "Active", "Draining", "Retired", "Failed", "Superseded")
 
 
@@ -28,7 +31,7 @@ PHASES = ("Preparing", "Candidate", "Active", "Draining", "Retired", "Failed", "
 def pods(draw: st.DrawFn, version: str) -> tuple[PodView, ...]:
     """Up to five pods in any state."""
     made = []
-    for ordinal in range(draw(st.integers(0, 5))):
+    for ordinal in range(draw(st.sampled_from([0, 0, 1, 2, 5]))):
         phase = draw(st.sampled_from(["Running", "Running", "Running", "Pending", "Failed"]))
         runs = draw(st.integers(0, 3))
         made.append(
@@ -56,7 +59,8 @@ def versions(draw: st.DrawFn) -> tuple[VersionView, ...]:
     """Up to three versions with any runs."""
     made = []
     for number in range(1, draw(st.integers(0, 3)) + 1):
-        counts = open_runs(*(draw(st.sampled_from([0, 0, 1, 12])) for _ in range(4)))
+        is_quiet = draw(st.booleans())
+        counts = open_runs(*(0 if is_quiet else draw(st.sampled_from([0, 0, 1, 12])) for _ in range(4)))
         made.append(
             a_version(
                 f"v{number}",
@@ -106,53 +110,100 @@ def test_the_order_in_which_things_are_seen_does_not_matter(world: World, random
     assert plan(replace(world, versions=tuple(mixed))) == plan(world)
 
 
-@settings(max_examples=300, deadline=None)
-@given(worlds())
-def test_a_pod_with_runs_is_never_removed_unless_it_is_lost(world: World) -> None:
-    """INV-6: closing, cordoning and deleting spare every pod that holds a run, but for lost ones (rule 6)."""
+def spares_runs(world: World, made: do.Plan) -> bool:
+    """Whether every pod that holds a run is left alone, but for lost ones (rule 6)."""
     holding = {
         pod.record.uid
         for version in world.versions
         for pod in version.pods
         if pod.runs > 0 and not pod.record.cordoned and pod not in lost_pods(world, version)
     }
-    for action in plan(world).actions:
-        if isinstance(action, do.ClosePod | do.CordonPod | do.DeletePod):
-            assert action.uid not in holding
+    removals = [each for each in made.actions if isinstance(each, do.ClosePod | do.CordonPod | do.DeletePod)]
+    return all(each.uid not in holding for each in removals)
 
 
-@settings(max_examples=300, deadline=None)
-@given(worlds())
-def test_nothing_ends_with_open_runs_or_unconfirmed(world: World) -> None:
-    """INV-6: no version is retired or deleted whose runs were not counted to zero consistently."""
+def ends_what_is_empty(world: World, made: do.Plan) -> bool:
+    """Whether only versions are retired or deleted whose open runs were counted to zero consistently."""
     by_uid = {each.record.uid: each for each in world.versions}
-    before = world.entries
-    for action in plan(world).actions:
+    by_id = {each.id: each for each in world.versions}
+    for action in made.actions:
         if isinstance(action, do.DeleteVersion):
-            assert by_uid[action.uid].counts.open == 0
-            assert by_uid[action.uid].is_confirmed_empty
+            version = by_uid[action.uid]
+            if version.counts.open or not version.is_confirmed_empty:
+                return False
         if isinstance(action, do.Promote | do.WriteStatus):
             for entry in action.status.versions:
-                if entry.phase == "Retired":
-                    assert entry.open == 0
-                    found = next(each for each in world.versions if each.id == entry.name)
-                    assert found.is_confirmed_empty or before[entry.name].phase == "Retired"
+                was_retired = entry.name in world.entries and world.entries[entry.name].phase == "Retired"
+                is_sure = by_id[entry.name].is_confirmed_empty or was_retired
+                if entry.phase == "Retired" and (by_id[entry.name].counts.open or not is_sure):
+                    return False
+    return True
+
+
+def switches_once(world: World, made: do.Plan) -> bool:
+    """Whether the status is written once at most, and the active version changes by a promote to a serving one."""
+    writes = [each for each in made.actions if isinstance(each, do.Promote | do.WriteStatus)]
+    by_id = {each.id: each for each in world.versions}
+    for write in writes:
+        if isinstance(write, do.Promote):
+            names = {write.version, write.status.active_version, write.view.active_version}
+            if len(names) > 1 or by_id[write.version].ready == 0:
+                return False
+        elif write.status.active_version != world.active_id:
+            return False
+        if sum(entry.phase == "Active" for entry in write.status.versions) > 1:
+            return False
+    return len(writes) <= 1
 
 
 @settings(max_examples=300, deadline=None)
 @given(worlds())
-def test_the_active_version_changes_by_a_promote_alone(world: World) -> None:
-    """INV-5, INV-10: one status write at most, and only a promote to a version that serves changes the active one."""
-    writes = [each for each in plan(world).actions if isinstance(each, do.Promote | do.WriteStatus)]
-    assert len(writes) <= 1
-    for write in writes:
-        if isinstance(write, do.Promote):
-            promoted = next(each for each in world.versions if each.id == write.version)
-            assert promoted.ready >= 1
-            assert write.status.active_version == write.version == write.view.active_version
-        else:
-            assert write.status.active_version == world.active_id
-        assert sum(entry.phase == "Active" for entry in write.status.versions) <= 1
+def test_no_world_leads_to_a_harmful_plan(world: World) -> None:
+    """INV-5, 6, 10: runs keep their pods, versions end only when empty for certain, the switch is one write."""
+    made = plan(world)
+    assert spares_runs(world, made)
+    assert ends_what_is_empty(world, made)
+    assert switches_once(world, made)
+
+
+def blind_to_runs(world: World) -> do.Plan:
+    """Takes every pod for empty."""
+    versions = [replace(v, pods=tuple(replace(pod, runs=0) for pod in v.pods)) for v in world.versions]
+    return plan(replace(world, versions=tuple(versions)))
+
+
+def trusting_the_store(world: World) -> do.Plan:
+    """Takes the store's zero for a confirmed one."""
+    versions = [replace(v, is_confirmed_empty=v.counts.open == 0) for v in world.versions]
+    return plan(replace(world, versions=tuple(versions)))
+
+
+def promoting_by_the_way(world: World) -> do.Plan:
+    """Writes another active version with the counts."""
+    made = plan(world)
+    actions = [
+        do.WriteStatus(each.status.model_copy(update={"active_version": "v9"}))
+        if isinstance(each, do.WriteStatus)
+        else each
+        for each in made.actions
+    ]
+    return replace(made, actions=tuple(actions))
+
+
+@pytest.mark.parametrize(
+    ("checker", "planner"),
+    [
+        (spares_runs, blind_to_runs),
+        (ends_what_is_empty, trusting_the_store),
+        (switches_once, promoting_by_the_way),
+    ],
+)
+def test_a_broken_planner_is_found(
+    checker: Callable[[World, do.Plan], bool], planner: Callable[[World], do.Plan]
+) -> None:
+    """Negative control: among these worlds there is one in which the checker flags the broken planner."""
+    found = find(worlds(), lambda world: not checker(world, planner(world)), settings=GENERATE)
+    assert checker(found, plan(found))
 
 
 @settings(max_examples=200, deadline=None)

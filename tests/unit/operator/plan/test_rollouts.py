@@ -1,13 +1,15 @@
 """Whole rollouts on the toy cluster; its checkers look at every action on the way."""
 
-from datetime import timedelta
+import math
+from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from tests.unit.operator.plan.toy import Toy
 
 from pinfleet_operator.plan import actions as do
+from pinfleet_operator.plan.decide import plan
+from pinfleet_operator.plan.world import World
+from tests.unit.operator.plan.toy import Planner, Toy
+from tests.unit.operator.plan.worlds import a_spec
 
 
 def started(**spec: object) -> Toy:
@@ -40,19 +42,30 @@ def test_old_runs_end_on_the_old_version_while_new_runs_go_to_the_new_one() -> N
     assert toy.outline()["pods"] == ["support.v2"]
 
 
-def test_a_version_retires_within_two_seconds_of_its_last_run() -> None:
-    """INV-7: with no delay asked for, the retirement is on record two seconds after the last run ended."""
+def seconds_to_retire(planner: Planner) -> float:
+    """Time from the end of an old version's last run to its retirement on record."""
     toy = started()
     toy.new_run()
     toy.edit("v2")
     toy.settle()
     toy.pass_time(3600)
     toy.end_run(0)
-    ended_at = toy.ended_at["v1"]
+    toy.planner = planner
     toy.settle()
     retired_at = {each.name: each.retired_at for each in toy.status.versions}["v1"]
-    assert retired_at is not None
-    assert retired_at <= ended_at + timedelta(seconds=2)
+    return math.inf if retired_at is None else (retired_at - toy.ended_at["v1"]).total_seconds()
+
+
+def never_counting(world: World) -> do.Plan:
+    """Forgets to count."""
+    made = plan(world)
+    return do.Plan(tuple(each for each in made.actions if not isinstance(each, do.ConfirmEmpty)), None)
+
+
+def test_a_version_retires_within_two_seconds_of_its_last_run() -> None:
+    """INV-7: with no delay asked for, the retirement is on record two seconds after; a planner that forgets is seen."""
+    assert seconds_to_retire(plan) <= 2
+    assert seconds_to_retire(never_counting) == math.inf
 
 
 def test_a_drained_version_keeps_its_pods_for_the_delay() -> None:
@@ -80,16 +93,32 @@ def test_a_spec_edited_mid_rollout_supersedes_the_candidate() -> None:
     assert toy.outline()["pods"] == ["support.v3"]
 
 
-def test_going_back_leads_to_the_earlier_state() -> None:
-    """INV-11: an old spec applied again revives its version, and the fleet stands as before."""
+def there_and_back(planner: Planner) -> tuple[Toy, bool]:
+    """A fleet after v1, v2 and v1 again, and whether it stands as before."""
     toy = started()
     before = toy.outline()
+    toy.planner = planner
     toy.edit("v2")
     toy.settle()
     toy.edit("v1")
     toy.settle()
-    assert toy.outline() == before
+    return toy, toy.outline() == before
+
+
+def never_going_back(world: World) -> do.Plan:
+    """Takes the newest version for the wanted one, whatever the spec says."""
+    newest = max((each.id for each in world.versions), default="v1")
+    if world.fleet is None or world.fleet.spec is None or world.fleet.spec.version == max(newest, "v2"):
+        return plan(world)
+    return plan(replace(world, fleet=replace(world.fleet, spec=a_spec(newest))))
+
+
+def test_going_back_leads_to_the_earlier_state() -> None:
+    """INV-11: an old spec applied again revives its version; a planner that knows only forward is seen."""
+    toy, is_back = there_and_back(plan)
+    assert is_back
     assert [each.revision for each in toy.status.versions if each.name == "v1"] == [3]
+    assert not there_and_back(never_going_back)[1]
 
 
 def test_going_back_mid_rollout_needs_no_rollout() -> None:
@@ -211,72 +240,3 @@ def test_a_rollout_costs_few_writes(replicas: int) -> None:
     real = [each for each in toy.writes if not isinstance(each, do.ClosePod | do.ReopenPod | do.ConfirmEmpty)]
     pods = 2 * replicas  # of the new version and of the old one
     assert len(real) <= 12 + 2 * pods
-
-
-EVENTS = st.lists(
-    st.one_of(
-        st.tuples(st.just("edit"), st.integers(1, 3)),
-        st.tuples(st.just("run"), st.just(0)),
-        st.tuples(st.sampled_from(["end", "park", "kill"]), st.integers(0, 5)),
-        st.tuples(st.just("time"), st.sampled_from([1, 30, 61, 400])),
-        st.tuples(st.sampled_from(["pass", "kubelet", "settle", "replicas", "limit"]), st.integers(0, 3)),
-    ),
-    max_size=30,
-)
-
-
-def happen(toy: Toy, event: tuple[str, int]) -> None:
-    """One thing happens to the fleet."""
-    kind, number = event
-    given: dict[str, int] = {"runsPerPod": 2}
-    moves = {
-        "edit": lambda: toy.edit(f"v{number}", **given),
-        "replicas": lambda: toy.edit(toy.spec.version, **given, replicas=number, maxReplicas=max(1, number)),
-        "limit": lambda: toy.edit(toy.spec.version, **given, versionHistoryLimit=number),
-        "run": toy.new_run,
-        "end": lambda: toy.end_run(number),
-        "park": lambda: toy.park_run(number),
-        "kill": lambda: toy.kill(number),
-        "time": lambda: toy.pass_time(number),
-        "pass": toy.once,
-        "kubelet": toy.kubelet,
-        "settle": toy.settle,
-    }
-    moves[kind]()
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(EVENTS)
-def test_whatever_happens_the_invariants_hold(events: list[tuple[str, int]]) -> None:
-    """INV-5, 6, 8, 10: no sequence of edits, runs, deaths and waiting breaks one; in the end nothing is left to do."""
-    toy = Toy()
-    for event in events:
-        happen(toy, event)
-    toy.pass_time(400)
-    toy.settle()
-    toy.delete()
-    while any(run.is_open and run.version for run in toy.runs):
-        toy.end_run(0)
-    toy.settle()
-    assert (toy.records, toy.pods) == ({}, {})
-
-
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(EVENTS)
-def test_history_does_not_matter(events: list[tuple[str, int]]) -> None:
-    """INV-12: wherever a fleet came from, the same spec ends with the same versions active and the same pods."""
-    toy = Toy()
-    for event in events:
-        happen(toy, event)
-    while any(run.is_open for run in toy.runs):
-        for run in toy.runs:
-            run.version = run.version or "v1"
-        toy.end_run(0)
-    toy.edit("v2", runsPerPod=2)
-    toy.settle()
-    toy.pass_time(400)
-    toy.settle()
-    straight = Toy()
-    straight.edit("v2", runsPerPod=2)
-    straight.settle()
-    assert toy.outline() == straight.outline()

@@ -4,6 +4,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+
+from pinfleet_operator.plan import actions as do
+from pinfleet_operator.plan.decide import plan
+from pinfleet_operator.plan.world import Reach, Refusal, World
 from tests.unit.operator.plan.situations import (
     DEAD,
     EMPTY,
@@ -29,10 +33,6 @@ from tests.unit.operator.plan.worlds import (
     ago,
     open_runs,
 )
-
-from pinfleet_operator.plan import actions as do
-from pinfleet_operator.plan.decide import plan
-from pinfleet_operator.plan.world import Reach, Refusal, World
 
 
 def test_a_served_fleet_is_ready_and_drained() -> None:

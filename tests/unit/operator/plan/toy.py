@@ -7,12 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from tests.unit.operator.plan.cluster import Cluster, InvariantBrokenError
-
 from pinfleet_operator.plan import actions as do
 from pinfleet_operator.plan import naming
 from pinfleet_operator.plan.decide import plan
 from pinfleet_operator.plan.world import World
+from tests.unit.operator.plan.cluster import Cluster, InvariantBrokenError
 
 Planner = Callable[[World], do.Plan]
 SETTLED_AFTER_PASSES = 60

@@ -1,6 +1,6 @@
 """Worlds for the planner's tests: everything has a plain default, a test says what differs."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -178,3 +178,19 @@ def a_world(*versions: VersionView, fleet: FleetState | None = None, **given: An
 def gone(world: World) -> World:
     """The same world after the fleet's object is gone."""
     return replace(world, fleet=None)
+
+
+@dataclass
+class Run:
+    """One run of the toy."""
+
+    name: str
+    created_at: datetime
+    version: str | None = None
+    phase: str = "Pending"
+    pod: str | None = None  # uid
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not ended."""
+        return self.phase != "Ended"

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from tests.unit.operator.runs.conftest import listing, mirror
-
 from pinfleet.wire import RunListing, StateAnswer
 from pinfleet_operator.runs.dispatch import hear
+from tests.unit.operator.runs.conftest import listing, mirror
 
 
 def answer(n: int, *runs: RunListing, **changes: Any) -> StateAnswer:

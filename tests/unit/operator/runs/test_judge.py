@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.unit.operator.runs.conftest import FLEET, NOW, PENDING, POD, RUNNING, ago, hence, listing, mirror
 
 from pinfleet.wire import Failure, Outcome, Wait
 from pinfleet_operator.api import keys
@@ -32,6 +31,7 @@ from pinfleet_operator.runs.judge.situation import (
     WriteParked,
     WritePending,
 )
+from tests.unit.operator.runs.conftest import FLEET, NOW, PENDING, POD, RUNNING, ago, hence, listing, mirror
 
 Make = Callable[..., Situation]
 change = msgspec.structs.replace

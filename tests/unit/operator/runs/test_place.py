@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.unit.operator.runs.conftest import NOW, POD, mirror
 
 from pinfleet_operator.runs.place import Seat, place
+from tests.unit.operator.runs.conftest import NOW, POD, mirror
 
 change = msgspec.structs.replace
 

@@ -4,12 +4,12 @@ import asyncio
 import random
 
 import msgspec
-from tests.unit.operator.runs.conftest import NOW, PENDING, POD, RUNNING, listing, mirror
 
 from pinfleet_operator.api.child import VersionRecord
 from pinfleet_operator.api.fleet import Counts
 from pinfleet_operator.api.run import RunRecord
 from pinfleet_operator.store import Store
+from tests.unit.operator.runs.conftest import NOW, PENDING, POD, RUNNING, listing, mirror
 
 change = msgspec.structs.replace
 KEY = ("ns", "support", "v1")

@@ -1,7 +1,9 @@
 """A process that claims a run again and again and commits steps as fast as it can, until it is killed.
 
-Arguments: the journal, its own name. It prints one line for every step that was committed, after the commit.
+Arguments: the journal, its own name. One named ``sleeper`` falls asleep after its first commit, until the file ``wake``
+is there. It prints one line for every step that was committed, after the commit.
 """
+# ruff: noqa: T201 - its output is what the test reads
 
 import sys
 import time
@@ -15,7 +17,7 @@ from pinfleet.rules import from_environment
 
 RUNS = 4
 PER_CLAIM = 5
-STEPS = 150
+STEPS = 60
 
 
 def main(path: str, name: str) -> None:
@@ -49,10 +51,12 @@ def advance(journal: SqliteJournal, run: str, epoch: int, name: str) -> bool:
             key=StepKey("", "step", n), kind="step", status="ok", arguments=b"{}", result=f'"{name}-{epoch}"'.encode(),
             manifest="m", attempt=1, begun=now, committed=now,
         )  # fmt: skip
-        result = journal.commit(Owner(run, epoch), Batch(steps=(row,)), max_steps=STEPS, now=now)
+        result = journal.commit(Owner(run, epoch), Batch(steps=(row,)), max_steps=10**9, now=now)
         if result.status != "committed":
             return False
         print(f"{run} {n} {epoch} {name}-{epoch}", flush=True)
+        while name == "sleeper" and not (journal._path.parent / "wake").exists():
+            time.sleep(0.001)
     return begin >= STEPS
 
 

@@ -52,7 +52,7 @@ async def main(ctx: pinfleet.Ctx, ask: dict[str, Any]) -> Any:
         case "hang":
             await hang()
         case "sleep":
-            await ctx.sleep(timedelta(seconds=ask["for"]))
+            await ctx.sleep(timedelta(hours=ask["hours"]))
             await work(99, 0.0)
         case "forever":
             await asyncio.Event().wait()

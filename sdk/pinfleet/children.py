@@ -1,0 +1,70 @@
+"""The tasks of a run that the runtime knows: its root, and the children of gather and map."""
+
+import asyncio
+import contextvars
+from collections.abc import Awaitable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pinfleet.errors import NestedStep, StepFailed
+from pinfleet.identity import child_scope
+from pinfleet.position import POSITION, Position
+
+if TYPE_CHECKING:
+    from pinfleet.runtime import Execution
+
+_T = TypeVar("_T")
+
+
+async def gather(
+    run: "Execution", position: Position, kind: str, calls: Sequence[Awaitable[Any]], *, limit: int | None
+) -> list[Any]:
+    """Run calls as known tasks, each in its own scope; see ``Ctx.gather``."""
+    if position.step is not None:
+        raise NestedStep(f"ctx.{kind} inside step {position.step}")
+    n = run.identities.next(position.scope, f"ctx.{kind}").n
+    room = asyncio.Semaphore(limit or max(1, len(calls)))
+    scope = child_scope(position.scope, f"{kind}{n}")
+    tasks = [_child(run, call, child_scope(scope, str(i)), room) for i, call in enumerate(calls)]
+    if not tasks:
+        return []
+    try:
+        with run.waiting.blocked():
+            await asyncio.wait(tasks)
+    except asyncio.CancelledError:
+        for task in tasks:
+            task.cancel()
+        raise
+    errors = [task.exception() for task in tasks if not task.cancelled()]
+    failed = next((error for error in errors if error is not None), None)
+    if failed is not None:
+        raise failed
+    return [task.result() for task in tasks]
+
+
+def _child(run: "Execution", call: Awaitable[Any], scope: str, room: asyncio.Semaphore) -> "asyncio.Task[Any]":
+    async def body() -> Any:
+        with run.waiting.blocked():  # until its turn, it waits for siblings that are known
+            await room.acquire()
+        try:
+            return await call
+        finally:
+            room.release()
+
+    return start(run, contained(body()), Position(run, scope))
+
+
+def start(run: "Execution", body: Coroutine[Any, Any, Any], position: Position) -> "asyncio.Task[Any]":
+    """Start known code as a task at a position."""
+    context = contextvars.copy_context()
+    context.run(POSITION.set, position)
+    task = asyncio.get_running_loop().create_task(body, context=context, name=f"{run.assignment.name}{position.scope}")
+    run.waiting.add(task)
+    return task
+
+
+async def contained(call: Awaitable[_T]) -> _T:
+    """Await the author's code; what would end the whole process ends this run alone."""
+    try:
+        return await call
+    except (SystemExit, KeyboardInterrupt) as err:
+        raise StepFailed(type(err).__name__, str(err)) from err
