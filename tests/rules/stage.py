@@ -24,6 +24,7 @@ def play(
     seconds: float = 300.0,
     has_faults: bool = True,
     settings: Settings | None = None,
+    runs_per_pod: int = 2,
 ) -> list[str]:
     """Play a scenario, give its runs time to end, and return what is broken.
 
@@ -34,13 +35,14 @@ def play(
         seconds: in which every run must have ended.
         has_faults: whether a step's body may begin twice, as after the death of its pod.
         settings: the operator's.
+        runs_per_pod: of the fleet, which has two pods.
     """
     rules_off = replace(settings or Settings(), rules_off=frozenset(operator_off))
 
     async def main() -> list[str]:
         pod_rules = without(*pod_off) if pod_off else ALL
         async with cluster(settings=rules_off, pod_rules=pod_rules) as world:
-            world.deploy("v1", replicas=2, runsPerPod=2)
+            world.deploy("v1", replicas=2, runsPerPod=runs_per_pod)
             await world.until_active()
             await world.until(lambda: len(ready_pods(world)) == 2)
             await scenario(world)

@@ -170,6 +170,7 @@ def _add_port_and_probe(agent: Json, port: int) -> None:
     if all(each.get("containerPort") != port for each in ports):
         ports.append({"containerPort": port, "protocol": "TCP"})
     agent["ports"] = [*ports]
+    agent.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")  # last words of an agent that crashed
     if not agent.get("readinessProbe"):
         agent["readinessProbe"] = {
             "httpGet": {"path": "/ready", "port": port},

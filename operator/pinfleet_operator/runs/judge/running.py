@@ -88,8 +88,10 @@ def _has_stopped(s: Situation, run: RunRecord, own: RunListing) -> Verdict:
             actions = (WriteParked(own),)
         case "incompatible":
             actions = (WriteHeld(own),)
-        case "drained" | "fenced":
+        case "drained":
             return _lost(s, run, is_charged=False)
+        case "fenced":  # by nobody above us, or `epoch_fell` would have answered: the pod itself failed to go on
+            return _lost(s, run, is_charged=True)
         case _:
             actions = (WriteEnd(*outcome_of(s, own), listing=own),)
     if not s.settings.has_rule("2") and run.pod_uid is not None:
@@ -199,5 +201,7 @@ def _last_words(s: Situation) -> str:
     pod = s.pod
     if pod is None:
         return "its pod is gone"
+    if not pod.is_terminal:
+        return f"pod {pod.name} could not go on with it"
     words = f"pod {pod.name} ended with exit code {pod.exit_code}"
     return f"{words}: {pod.termination_message.strip()}" if pod.termination_message.strip() else words

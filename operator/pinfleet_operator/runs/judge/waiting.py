@@ -42,6 +42,8 @@ def ends_without_pod(s: Situation) -> Verdict | None:
         return None
     if run.phase not in {"Parked", "Held"} and run.epoch > 0:
         return None
+    if not s.settings.has_rule("9") and run.phase == "Parked" and s.told:
+        return None  # the cancel was heard while the run still ran
     return Verdict((WriteEnd(*end_of(s, reason)),))
 
 
@@ -112,6 +114,8 @@ def parked(s: Situation) -> Verdict | None:
     if run is None or run.phase != "Parked" or run.version is None:
         return None
     due = due_timers(s)
+    if not s.settings.has_rule("9") and any(w.until and run.parked_at and w.until <= run.parked_at for w in run.waiting_for):
+        return Verdict()  # the timer went off before anybody listened to it
     if not due:
         later = (wait.until for wait in run.waiting_for if wait.until is not None)
         return Verdict(again_at=min(later, default=None))

@@ -218,10 +218,17 @@ def test_a_run_that_does_not_fit_is_held(situation: Make) -> None:
     assert actions(situation(RUNNING, said)) == (WriteHeld(said),)
 
 
-@pytest.mark.parametrize("state", ["drained", "fenced"])
-def test_a_drained_or_fenced_run_is_assigned_again_uncharged(situation: Make, state: Any) -> None:
+def test_a_drained_run_is_assigned_again_uncharged(situation: Make) -> None:
     """An execution that the run did not end itself costs it no attempt."""
-    assert actions(situation(RUNNING, listing(state))) == (Assign("v1", attempts=1),)
+    assert actions(situation(RUNNING, listing("drained"))) == (Assign("v1", attempts=1),)
+
+
+def test_a_run_that_its_pod_cannot_go_on_with_is_charged(situation: Make) -> None:
+    """Fenced, though no higher epoch is known: the pod failed to execute it; without a charge that would never end."""
+    (action,) = actions(situation(RUNNING, listing("fenced")))
+
+    assert isinstance(action, Assign)
+    assert action.attempts == 2
 
 
 def test_a_fenced_run_goes_on_above_the_journals_epoch(situation: Make) -> None:
@@ -229,7 +236,8 @@ def test_a_fenced_run_goes_on_above_the_journals_epoch(situation: Make) -> None:
     said = listing("fenced", journal_epoch=9)
 
     assert actions(situation(RUNNING, said)) == (Assign("v1", attempts=1, above_epoch=9),)
-    assert actions(situation(RUNNING, said, settings=rules_off("13"))) == (Assign("v1", attempts=1),)
+    (without,) = actions(situation(RUNNING, said, settings=rules_off("13")))
+    assert without.above_epoch == 0
 
 
 def test_progress_is_written_at_most_every_30_seconds(situation: Make) -> None:

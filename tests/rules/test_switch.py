@@ -1,0 +1,92 @@
+"""Rules 3, 7 and 16: pins beside a switch and a count, and answers that come before their echoes."""
+
+import asyncio
+
+from tests.rules.stage import names, play
+from tests.sim.net import Fault
+from tests.sim.world import NAMESPACE, World
+
+# 3: a promote commits, its answer is late
+
+
+async def _answer_a_promote_late(world: World) -> None:
+    def late(verb: str, _name: str) -> Fault | None:
+        return Fault(after_seconds=6.0) if verb == "patch agentdeployments" and not is_done else None
+
+    is_done = False
+    world.deploy("v2", replicas=2)
+    world.operator.api_net.script = late
+    assert await world.until(lambda: world.fleet().get("activeVersion") == "v2")
+    world.start("a")
+    await asyncio.sleep(1.0)
+    is_done = True
+
+
+def test_rule_03_no_pin_while_the_outcome_of_a_promote_is_unknown() -> None:
+    """A run that is created after the switch committed gets the new version, though its answer is not there yet."""
+    assert play(_answer_a_promote_late) == []
+
+
+def test_rule_03_taken_out_pins_by_a_stale_memory() -> None:
+    """Control: the run gets the old version after the switch."""
+    assert names(play(_answer_a_promote_late, operator_off=("3",))) == {"INV-5"}
+
+
+# 7: a pin to v1 is in flight while v1's open runs are counted
+
+
+async def _pin_while_it_is_counted(world: World) -> None:
+    def late(verb: str, name: str) -> Fault | None:
+        return Fault(before_seconds=9.0) if verb == "patch agentruns" and name == "a" else None
+
+    world.operator.api_net.script = late
+    world.deploy("v2", replicas=2)
+    await asyncio.sleep(1.0)
+    world.start("a", version="v1", steps=2)
+    await world.until_active("v2")
+    assert "version" not in world.run("a")
+    await asyncio.sleep(10.0)
+    world.operator.api_net.script = lambda _verb, _name: None
+
+
+def test_rule_07_a_count_to_zero_waits_for_pins_in_flight() -> None:
+    """A version is not retired while the pin of a run to it is under way."""
+    assert play(_pin_while_it_is_counted) == []
+
+
+def test_rule_07_taken_out_retires_a_version_with_an_open_run() -> None:
+    """Control: counted by what the watch has shown, the version is retired, and then the pin lands."""
+    assert "INV-6" in names(play(_pin_while_it_is_counted, operator_off=("7",)))
+
+
+# 16: an answer before its echo
+
+
+def _conflicts(*, operator_off: tuple[str, ...] = ()) -> int:
+    """Writes that were refused because the loop went by an older state than it had been told."""
+    seen: list[int] = []
+
+    async def scenario(world: World) -> None:
+        world.operator.api_net.script = lambda verb, name: (
+            Fault(before_seconds=1.5) if (verb, name) == ("watch", "agentruns") else None
+        )
+        world.start("a", steps=3, seconds=4.0)
+        assert await world.until(lambda: "epoch" in world.run("a"))
+        for note in "bc":  # a user's edits: their echoes are older than the loop's own answers
+            world.server.patch("agentruns", NAMESPACE, "a", {"metadata": {"annotations": {"note": note}}})
+            await asyncio.sleep(0.5)
+        await world.all_ended(60)
+        seen.append(sum(1 for w in world.operator.kube.writes if w.plural == "agentruns" and w.refusal))
+
+    assert play(scenario, operator_off=operator_off) == []
+    return seen[0]
+
+
+def test_rule_16_a_lower_resource_version_never_replaces_a_higher() -> None:
+    """Late echoes of older states cause no second write."""
+    assert _conflicts() <= 1
+
+
+def test_rule_16_taken_out_writes_again() -> None:
+    """Control: the store turns back, and the loop does again what it has done; compare-and-swap alone refuses it."""
+    assert _conflicts(operator_off=("16",)) > 1
