@@ -156,7 +156,7 @@ class Observer:
             unpinned=store.unpinned(namespace, name),
             counted_at=store.watched_resource_version,
             is_synced=store.is_synced,
-            reach=self._reach(),
+            reach=Reach(*self._store.reach()),
             is_namespace_ending=asked.is_namespace_ending,
             takes_no_pins=view is None or view.is_deleting,
             template_error=asked.template_error,
@@ -206,23 +206,6 @@ class Observer:
             if each.name not in known and counts.open > 0:
                 found.append(LostVersion(each.name, counts))
         return tuple(found)
-
-    def _reach(self) -> Reach:
-        """How many of the operator's pods answer; those that never served are still starting and do not count.
-
-        A pod counts as unreachable from its first failed call: when our own network fails, polls notice it one after
-        the other, and the first to be called lost must find the others in the same state.
-        """
-        answering = unreachable = 0
-        for mirror in self._store.mirrors():
-            pod = self._store.pods.get(mirror.pod_uid)
-            if pod is None or pod.is_terminal or pod.deleting:
-                continue
-            if mirror.failing_since is None:
-                answering += 1
-            elif mirror.has_answered or pod.ready or self._store.runs.assigned_to(pod.uid):
-                unreachable += 1
-        return Reach(answering, unreachable)
 
     def _of(self, world: World) -> FleetMemory:
         return self._memory.of((world.namespace, world.name))

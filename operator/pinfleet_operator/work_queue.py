@@ -11,6 +11,8 @@ from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
+SLACK = 64  # void entries that the heap of times may hold beside as many as there are keys
+
 
 class WorkQueue(Generic[K]):
     """Deduplicating keys; a key added while it is worked on is worked on again afterwards."""
@@ -51,6 +53,9 @@ class WorkQueue(Generic[K]):
         self._due[key] = at
         self._count += 1
         heapq.heappush(self._later, (at, self._count, key))
+        if len(self._later) > 2 * len(self._due) + SLACK:
+            self._later = [(at, place, key) for place, (key, at) in enumerate(self._due.items())]
+            heapq.heapify(self._later)
         self._wake.set()
 
     async def get(self) -> K:

@@ -25,6 +25,7 @@ def play(
     has_faults: bool = True,
     settings: Settings | None = None,
     runs_per_pod: int = 2,
+    settle_seconds: float = SETTLE_SECONDS,
 ) -> list[str]:
     """Play a scenario, give its runs time to end, and return what is broken.
 
@@ -36,6 +37,7 @@ def play(
         has_faults: whether a step's body may begin twice, as after the death of its pod.
         settings: the operator's.
         runs_per_pod: of the fleet, which has two pods.
+        settle_seconds: after the runs' time.
     """
     rules_off = replace(settings or Settings(), rules_off=frozenset(operator_off))
 
@@ -47,7 +49,7 @@ def play(
             await world.until(lambda: len(ready_pods(world)) == 2)
             await scenario(world)
             await world.all_ended(seconds)
-            await asyncio.sleep(SETTLE_SECONDS)
+            await asyncio.sleep(settle_seconds)
             errors = [repr(each.error) for each in world.operators if not each.ended_well]
             return broken(history_of(world, has_faults=has_faults)) + errors
 

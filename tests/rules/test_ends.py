@@ -1,14 +1,16 @@
 """Rule 10: a limit or a cancel meets a run that has just succeeded, code that does not stop, or a pod that is gone."""
 
+import asyncio
+
 from tests.rules.stage import names, play
 from tests.sim.net import Fault
 from tests.sim.world import World
 
 
 async def _cancel_what_has_succeeded(world: World) -> None:
-    world.start("a", steps=1, seconds=1.0)
-    await world.until_begun("a", 1)
     world.operator.pod_net.script = lambda verb, _: Fault(after_seconds=4.0) if verb == "state" else None
+    await asyncio.sleep(31.0)  # the polls of before are over
+    world.start("a", steps=1, seconds=7.0)
     assert await world.until(lambda: any(each.end for each in world.record.commits))
     world.cancel("a")
 

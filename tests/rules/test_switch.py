@@ -71,10 +71,9 @@ def _conflicts(*, operator_off: tuple[str, ...] = ()) -> int:
             Fault(before_seconds=1.5) if (verb, name) == ("watch", "agentruns") else None
         )
         world.start("a", steps=3, seconds=4.0)
-        assert await world.until(lambda: "epoch" in world.run("a"))
-        for note in "bc":  # a user's edits: their echoes are older than the loop's own answers
+        for note in "bc":  # a user's edits: their echoes come after the answers of the loop's own writes
+            await asyncio.sleep(0.2)
             world.server.patch("agentruns", NAMESPACE, "a", {"metadata": {"annotations": {"note": note}}})
-            await asyncio.sleep(0.5)
         await world.all_ended(60)
         seen.append(sum(1 for w in world.operator.kube.writes if w.plural == "agentruns" and w.refusal))
 

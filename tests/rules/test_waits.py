@@ -16,16 +16,16 @@ async def _park_too_late(world: World) -> None:
     world.operator.api_net.script = lambda verb, _: Fault(loses_request=True) if verb.endswith("agentruns") else None
     await asyncio.sleep(16.0)
     world.operator.api_net.script = lambda _verb, _name: None
-    assert await world.until(lambda: world.run("a").get("phase") == "Parked")
-    assert world.run("a")["waitingFor"][0]["until"] < world.run("a")["parkedAt"]
+    assert await world.until(lambda: world.was("a", "Parked"))
+    parked = next(status for status in world.states("a") if status.get("phase") == "Parked")
+    assert parked["waitingFor"][0]["until"] < parked["parkedAt"]
 
 
 async def _cancel_while_it_parks(world: World) -> None:
     """The cancel is heard while the run still counts as running, and finds it parked in its pod."""
-    world.start("a", sleep_after=1, sleep_seconds=10_000.0)
-    await world.until_begun("a", 1)
-    await asyncio.sleep(0.2)
     world.operator.pod_net.script = lambda verb, _: Fault(after_seconds=4.0) if verb == "state" else None
+    await asyncio.sleep(31.0)  # the polls of before are over
+    world.start("a", seconds=7.0, sleep_after=1, sleep_seconds=10_000.0)
     assert await world.until(lambda: any(each.parks for each in world.record.commits))
     world.cancel("a")
     assert await world.until(lambda: world.run("a").get("phase") in {"Parked", "Cancelled"})
@@ -109,7 +109,7 @@ async def _wake_on_a_slow_clock(world: World) -> None:
     for uid in list(world.kubelet.processes):
         world.kubelet.vanish(uid)
     assert await world.until(lambda: len(ready_pods(world)) == 2)
-    await asyncio.sleep(30.0)
+    assert await world.until(lambda: world.run("a").get("epoch", 0) > 1)
 
 
 def test_rule_15_a_timer_that_the_operator_saw_due_fires() -> None:
@@ -119,5 +119,5 @@ def test_rule_15_a_timer_that_the_operator_saw_due_fires() -> None:
 
 def test_rule_15_taken_out_parks_again_for_ever() -> None:
     """Control: a pod that goes by its own clock alone parks the run again, at once, until its clock has come round."""
-    assert names(play(_wake_on_a_slow_clock, operator_off=("15",), seconds=3)) >= {"ends"}
-    assert names(play(_wake_on_a_slow_clock, pod_off=("timers-fired",), seconds=3)) >= {"ends"}
+    assert names(play(_wake_on_a_slow_clock, operator_off=("15",), seconds=1, settle_seconds=0)) >= {"ends"}
+    assert names(play(_wake_on_a_slow_clock, pod_off=("timers-fired",), seconds=1, settle_seconds=0)) >= {"ends"}

@@ -111,7 +111,10 @@ class Client:
         """Merge a patch."""
         patch = json.loads(body)
         return await self._write(
-            "patch", resource, name, lambda: self.server.patch(resource.plural, namespace or "", name, patch, subresource)
+            "patch",
+            resource,
+            name,
+            lambda: self.server.patch(resource.plural, namespace or "", name, patch, subresource),
         )
 
     async def json_patch(

@@ -51,7 +51,7 @@ class Chaos:
             "journal_seconds": rng.choice((0.0, 0.01, 0.3)),
             "clock_ahead_seconds": rng.choice((0.0, 0.0, -5.0, 5.0)),
         }
-        self.shape = {"replicas": rng.randint(1, 3), "runsPerPod": rng.randint(1, 4)}
+        self.shape: dict[str, Any] = {"replicas": rng.randint(1, 3), "runsPerPod": rng.randint(1, 4)}
         world.deploy("v1", **self.shape)
         world.add_operator(leads=True)
         world.add_operator()
@@ -91,7 +91,11 @@ class Chaos:
     def _start(self) -> None:
         rng = self.rng
         self._runs += 1
-        ask: dict[str, Any] = {"steps": rng.randint(1, 5), "seconds": rng.choice((0.05, 0.5, 2.0, 6.0)), "secret": "hush"}
+        ask: dict[str, Any] = {
+            "steps": rng.randint(1, 5),
+            "seconds": rng.choice((0.05, 0.5, 2.0, 6.0)),
+            "secret": "hush",
+        }
         kind = rng.random()
         if kind < 0.35:
             ask |= {"sleep_after": 1, "sleep_seconds": rng.choice((1.0, 4.0, 20.0, 45.0))}
@@ -234,7 +238,9 @@ class Chaos:
         found = broken(history_of(world))
         after = [write for each in world.operators for write in each.kube.writes]
         if len(after) > before:
-            found.append(f"INV-8: written once stable: {sorted(after, key=lambda write: write.at)[before - len(after) :]}")
+            found.append(
+                f"INV-8: written once stable: {sorted(after, key=lambda write: write.at)[before - len(after) :]}"
+            )
         errors = [f"{each.identity} died: {each.error!r}" for each in world.operators if not each.ended_well]
         return found + errors + self._left_over()
 
@@ -257,5 +263,3 @@ async def live_through(seed: int, **options: Any) -> tuple[list[str], list[str]]
     async with cluster(seed=seed, leads=False, **options) as world:
         chaos = Chaos(world, seed)
         return await chaos.run(), chaos.story
-
-

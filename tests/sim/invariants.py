@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Final
 
 from pinfleet_operator.api.models.run_rules import EDGES
@@ -54,7 +55,9 @@ def epochs_rise(history: History) -> Iterator[str]:
 
 def steps_commit_once(history: History) -> Iterator[str]:
     """INV-4, and the same for ends."""
-    ends = {(each.run, each.epoch, each.end) for each in history.record.commits if each.end and each.status == "committed"}
+    ends = {
+        (each.run, each.epoch, each.end) for each in history.record.commits if each.end and each.status == "committed"
+    }
     yield from (f"run {run} ended {n} times" for run, n in Counter(run for run, _, _ in ends).items() if n > 1)
     done: dict[tuple[str, str], tuple[int, bytes, int]] = {}
     for commit in history.record.commits:
@@ -111,7 +114,7 @@ def retires_in_time(history: History) -> Iterator[str]:
     if history.has_faults:
         return
     actives = history.actives()
-    for (_, name), (left_rv, _) in zip(actives, actives[1:], strict=False):
+    for (_, name), (left_rv, _) in pairwise(actives):
         ends = [s.at for states in history.runs().values() for s in states
                 if s.status.get("version") == name and is_terminal(s.status)]  # fmt: skip
         left = next(c.at for c in history.changes["agentdeployments"] if c.rv == left_rv)
@@ -144,7 +147,7 @@ def edges_are_declared(history: History) -> Iterator[str]:
 def writes_are_few(history: History) -> Iterator[str]:
     """INV-15: whatever is not an assignment, a park, a loss or an end is at most one write per 30 s, and the pin."""
     for uid, states in history.runs().items():
-        kinds = Counter(_kind(old, new) for old, new in zip(states, states[1:], strict=False))
+        kinds = Counter(_kind(old, new) for old, new in pairwise(states))
         age = states[-1].at - states[0].at
         allowed = 1 + age / REPORT_SECONDS
         if kinds["report"] > allowed:

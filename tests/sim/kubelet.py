@@ -41,20 +41,20 @@ class SimKubelet:
             return
         meta = pod["metadata"]
         if verb == "ADDED":
-            self._spawn(self._bring_up(meta["namespace"], meta["name"], meta["uid"]))
+            self._spawn(self._bring_up(meta["uid"]))
         elif verb == "DELETED":
             process = self.processes.get(meta["uid"])
             if process is not None and meta["uid"] not in self.lost_nodes:
                 process.kill()
-        elif "deletionTimestamp" in meta and not meta.get("_seen"):
-            self._spawn(self._terminate(meta["namespace"], meta["name"], meta["uid"]))
+        elif "deletionTimestamp" in meta:
+            self._spawn(self._terminate(meta["uid"]))
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _bring_up(self, namespace: str, name: str, uid: str) -> None:
+    async def _bring_up(self, uid: str) -> None:
         await asyncio.sleep(self.start_seconds)
         pod = self.find(uid)
         if pod is None or "deletionTimestamp" in pod["metadata"]:
@@ -81,7 +81,7 @@ class SimKubelet:
         self.processes[meta["uid"]] = process
         self.by_ip[ip] = process
 
-    async def _terminate(self, namespace: str, name: str, uid: str) -> None:
+    async def _terminate(self, uid: str) -> None:
         process = self.processes.get(uid)
         if uid in self.lost_nodes:
             return
@@ -171,7 +171,7 @@ class SimKubelet:
             return
         self.cut(uid, is_cut=False)
         if "deletionTimestamp" in pod["metadata"]:
-            self._spawn(self._terminate(pod["metadata"]["namespace"], pod["metadata"]["name"], uid))
+            self._spawn(self._terminate(uid))
         elif process is not None and process.is_alive:
             self._status(uid, conditions=[self._ready(is_ready=True)])
         elif process is not None:

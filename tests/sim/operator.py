@@ -1,13 +1,12 @@
 """One operator process: the production control plane, with the lease, the network and the pods of the simulator."""
 
 import asyncio
-import contextlib
 import dataclasses
 import json
 import random
-from typing import Any
+from typing import TypeVar
 
-from pinfleet.wire import Accepted, EndReason, Offer, StateAnswer
+from pinfleet.wire import Accepted, EndReason, Identity, Offer, StateAnswer
 from pinfleet_operator import wire
 from pinfleet_operator.api.settings import Settings
 from pinfleet_operator.control_plane import ControlPlane, Ends
@@ -21,6 +20,7 @@ from tests.sim.pod import Call, ProcessDied
 from tests.sim.server import Server
 
 CALL_SECONDS = 5.0
+A = TypeVar("A", bound=Identity)
 
 
 @dataclasses.dataclass
@@ -104,7 +104,7 @@ class SimPods:
         self._leader.guard()
         return await self._call(target, Call("end", uid, epoch, reason=reason), Accepted)
 
-    async def _call(self, target: PodTarget, call: Call, kind: Any, *, timeout_seconds: float = CALL_SECONDS) -> Any:
+    async def _call(self, target: PodTarget, call: Call, kind: type[A], *, timeout_seconds: float = CALL_SECONDS) -> A:
         number = self._leader.term
 
         async def do() -> tuple[int, bytes]:
@@ -179,13 +179,13 @@ class SimOperator:
                 group.create_task(self._watch_fleets())
         except* NotLeader:
             pass
-        except* Exception as errors:
+        except* Exception as errors:  # noqa: BLE001 - told by ended_well
             self.error = errors
         finally:
             self.leader.lose()
 
     async def _watch_fleets(self) -> None:
-        """kopf's part: a fleet that changed is due."""
+        """The part of kopf: a fleet that changed is due."""
         at = 0
         while True:
             changed = self._server.changed
@@ -211,11 +211,3 @@ class SimOperator:
         """SIGCONT."""
         self.api_net.wake()
         self.pod_net.wake()
-
-
-@contextlib.contextmanager
-def scripted(net: Net, script: Any) -> Any:
-    """Let a script decide what befalls the calls."""
-    before, net.script = net.script, script
-    yield
-    net.script = before

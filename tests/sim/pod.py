@@ -28,7 +28,7 @@ from pinfleet.pod.machine import PodMachine
 from pinfleet.pod.runner import watch_tasks
 from pinfleet.reports import Place
 from pinfleet.rules import Rules
-from pinfleet.wire import Message, Refusal
+from pinfleet.wire import Message
 from tests.sim.loop import EPOCH
 from tests.sim.record import Record
 
@@ -274,6 +274,10 @@ def _unset() -> Moment:
 CLOCK: ContextVar[Callable[[], Moment]] = ContextVar("sim_clock", default=_unset)
 
 
+def _now() -> Moment:
+    return CLOCK.get()()
+
+
 def task_factory(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **options: Any) -> Any:
     """The pod's own task factory, which also notes whose process a task belongs to."""
     task = watch_tasks(loop, coro, **options)
@@ -286,10 +290,6 @@ def task_factory(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any]
 
 def install(patch: pytest.MonkeyPatch) -> None:
     """Give the pods' code the simulator's clock and tasks."""
-    patch.setattr(clock, "now", lambda: CLOCK.get()())
-    asyncio.get_running_loop().set_task_factory(task_factory)
-
-
-def is_refusal(body: Message) -> bool:
-    """Whether an answer is a refusal."""
-    return isinstance(body, Refusal)
+    patch.setattr(clock, "now", _now)
+    factory: Any = task_factory
+    asyncio.get_running_loop().set_task_factory(factory)

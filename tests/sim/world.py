@@ -116,6 +116,19 @@ class World:
         status: Json = found.get("status", {})
         return status
 
+    def states(self, name: str) -> list[Json]:
+        """Every status that the run has had."""
+        history = self.server.history
+        return [
+            item.get("status", {})
+            for _, plural, _, item in history
+            if plural == "agentruns" and item["metadata"]["name"] == name
+        ]
+
+    def was(self, name: str, phase: str) -> bool:
+        """Whether the run was in a phase at any time."""
+        return any(status.get("phase") == phase for status in self.states(name))
+
     def fleet(self) -> Json:
         """The fleet's status."""
         status: Json = self.server.objects.get(("agentdeployments", NAMESPACE, FLEET), {}).get("status", {})
@@ -170,7 +183,7 @@ class World:
     async def all_ended(self, seconds: float = 600.0) -> bool:
         """Wait until every run has ended; whether they did in time."""
         end = self.now() + seconds
-        while self.open_runs() and self.now() < end:
+        while self.open_runs() and self.now() < end:  # noqa: ASYNC110 - virtual time
             await asyncio.sleep(1.0)
         return not self.open_runs()
 

@@ -60,6 +60,9 @@ FLEET_DELETED: Final = "FleetDeleted"  # Cancelled: the fleet was deleted with d
 ACTIVE_SECONDS: Final = "ActiveSeconds"  # TimedOut: wall clock on pods
 DEADLINE: Final = "Deadline"  # TimedOut: the absolute deadline
 CANCELLING: Final = "Cancelling"  # still Running: the pod was told to end it
+POD_UNREACHABLE: Final = "PodUnreachable"  # still Running: its pod does not answer the operator, and may go on with it
+OFFER_REFUSED: Final = "OfferRefused"  # still Running: its pod refuses the offer, such as for want of its database
+WRITE_REFUSED: Final = "WriteRefused"  # the API server refuses what is to be written; see the message
 
 VERSION_NAME_REUSED: Final = "VersionNameReused"  # Accepted=False: same spec.version, other template
 INVALID_TEMPLATE: Final = "InvalidTemplate"  # Accepted=False: the dry run refuses the pod, or a reserved key is set

@@ -5,6 +5,7 @@ again from scratch: nothing here retries, and nothing here decides about the run
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import assert_never
@@ -33,6 +34,7 @@ from pinfleet_operator.runs.judge.situation import (
     DeleteRun,
     KillPod,
     Pin,
+    Refused,
     Report,
     SendOffer,
     Situation,
@@ -54,9 +56,28 @@ class Act:
     """Executes actions for one run at a time."""
 
     def __init__(
-        self, *, store: Store, kube: Kube, dispatch: Dispatch, memory: Memory, clock: Clock, settings: Settings
+        self,
+        *,
+        store: Store,
+        kube: Kube,
+        dispatch: Dispatch,
+        memory: Memory,
+        seats: Callable[[VersionKey], list[Seat]],
+        clock: Clock,
+        settings: Settings,
     ) -> None:
-        self._store, self._kube, self._dispatch = store, kube, dispatch
+        """Make one.
+
+        Args:
+            store: takes the answers.
+            kube: the API server.
+            dispatch: the pods.
+            memory: takes hints.
+            seats: every pod of a version, with what is taken on it.
+            clock: for pauses.
+            settings: the operator's.
+        """
+        self._store, self._kube, self._dispatch, self._seats = store, kube, dispatch, seats
         self._memory, self._clock, self._settings = memory, clock, settings
         self._outlasting: set[asyncio.Task[None]] = set()
 
@@ -161,10 +182,12 @@ class Act:
 
     async def _assign(self, s: Situation, action: Assign) -> None:
         run = s.run
-        seat = place(self.seats(s, action.version)) if run is not None else None
-        if run is None or seat is None:
-            raise Conflict(f"cannot assign AgentRun {s.uid}: the free slot was taken")
+        if run is None:
+            return
         key = (run.namespace, run.fleet, action.version)
+        seat = place(self._seats(key))
+        if seat is None:
+            raise Conflict(f"cannot assign AgentRun {s.uid}: the free slot was taken")
         previous = run.pod_uid
         body = patch.assignment(run, action, seat, self._limits(s, run), steps_known(s), s.now)
         answer = await self._write_pin(key, seat.pod.uid, run, body)
@@ -185,6 +208,8 @@ class Act:
 
     async def _write_pin(self, key: VersionKey, pod_uid: str, run: RunRecord, body: patch.Body) -> bytes:
         """Write a status that counts toward a version; in flight until its outcome is known (rule 7)."""
+        if not self._settings.has_rule("7"):
+            return await self._write(run, body)
         token = self._store.begin_assignment(key, pod_uid, run.uid)
         try:
             answer = await self._write(run, body)
@@ -198,25 +223,6 @@ class Act:
             raise
         await self._store.end_assignment(token)
         return answer
-
-    def seats(self, s: Situation, version_id: str) -> list[Seat]:
-        """Every pod of the version, with what is taken on it."""
-        if s.run is None:
-            return []
-        version = self._store.find_version((s.run.namespace, s.run.fleet, version_id))
-        if version is None:
-            return []
-        return [self.seat(pod, version.runs_per_pod) for pod in self._store.pods.of(version.uid)]
-
-    def seat(self, pod: PodRecord, runs_per_pod: int) -> Seat:
-        """One pod, with what is taken on it."""
-        return Seat(
-            pod=pod,
-            mirror=self._store.mirror(pod.uid),
-            taken=self._store.runs_on(pod.uid),
-            runs_per_pod=runs_per_pod,
-            is_closed=pod.uid in self._store.closed,
-        )
 
     def _limits(self, s: Situation, run: RunRecord) -> Limits:
         if run.limits is not None:
@@ -266,7 +272,10 @@ class Act:
         except PodRefused as refusal:
             if refusal.code == "stale_epoch" and isinstance(refusal.value, int):
                 memory.above_epoch = max(memory.above_epoch, refusal.value)
+            since = memory.offer_refused.since if memory.offer_refused else self._kube.server_now()
+            memory.offer_refused = Refused(since, str(refusal))
             raise
+        memory.offer_refused = None
 
     async def _tell(self, s: Situation, action: Tell) -> None:
         pod = self._store.pods.get(action.pod_uid)

@@ -19,7 +19,8 @@ from pinfleet_operator.kube.api import Kube
 from pinfleet_operator.store import Store
 from pinfleet_operator.wire import Pods, PodTarget
 
-RETRY_SECONDS = 1.0
+RETRY_SECONDS, BROKEN_RETRY_SECONDS = 1.0, 10.0
+PAUSE_SECONDS = 0.02  # between polls: what happens meanwhile comes in one answer
 CLOSING = frozenset({"full", "draining", "wrong_pod", "wrong_version"})
 """Refusals after which a pod gets no more offers until its next answer."""
 
@@ -72,8 +73,8 @@ class Dispatch:
     def target(self, pod: PodRecord) -> PodTarget | None:
         """Where and as whom to call a pod; None: it has no address, or its version is not known."""
         version = self._store.versions.get(pod.version_uid)
-        if pod.ip is None or version is None or pod.is_terminal:
-            return None
+        if pod.ip is None or version is None or pod.is_terminal or pod.namespace != version.namespace:
+            return None  # a pod of another namespace may name our version as its owner: it does not get its token
         return PodTarget(pod_uid=pod.uid, ip=pod.ip, port=version.port, version_uid=version.uid)
 
     # Calls of the loop
@@ -170,25 +171,31 @@ class Dispatch:
             if pod is None or target is None:
                 await self._clock.sleep(RETRY_SECONDS)
                 continue
-            mirror = self._store.mirror(pod_uid)
-            known = mirror if mirror is not None and mirror.has_answered else None
             try:
-                answer = await self._pods.state(
-                    target,
-                    after=known.n if known else 0,
-                    boot=known.boot if known else "",
-                    wait_seconds=self._settings.poll_seconds if known and known.failing_since is None else 0,
-                )
+                await self._clock.sleep(await self._poll_once(pod, target))
             except PodError as err:
                 log.debug("poll_failed", pod=pod.name, namespace=pod.namespace, cause=str(err))
                 self._note_failure(pod)
                 if isinstance(err, PodRefused):
                     await self._hear_refused_poll(pod, err)
                 await self._clock.sleep(RETRY_SECONDS)
-            else:
-                self._take(pod, answer)
-                if answer.n == 0:  # a pod without a change yet answers at once
-                    await self._clock.sleep(RETRY_SECONDS)
+            except Exception:  # a poll that ends in silence would leave its pod's runs to themselves: INV-18
+                log.exception("poll_broken", pod=pod.name, namespace=pod.namespace)
+                self._note_failure(pod)
+                await self._clock.sleep(BROKEN_RETRY_SECONDS)
+
+    async def _poll_once(self, pod: PodRecord, target: PodTarget) -> float:
+        """One question and its answer; returns the pause before the next."""
+        mirror = self._store.mirror(pod.uid)
+        known = mirror if mirror is not None and mirror.has_answered else None
+        asked_n, began = known.n if known else 0, self._clock.boottime()
+        wait = self._settings.poll_seconds if known and known.failing_since is None else 0
+        answer = await self._pods.state(
+            target, after=asked_n, boot=known.boot if known else "", wait_seconds=wait
+        )
+        self._take(pod, answer)
+        is_hasty = answer.n <= asked_n and self._clock.boottime() - began < RETRY_SECONDS  # it does not wait as asked
+        return RETRY_SECONDS if is_hasty else PAUSE_SECONDS
 
     async def _hear_refused_poll(self, pod: PodRecord, refusal: PodRefused) -> None:
         """A pod that has seen a higher term refuses polls too, and gets no offer whose refusal would say so."""
@@ -223,9 +230,10 @@ class Dispatch:
             changed = mirror.failing_since is not None or mirror.refuses or mirror.draining != answer.draining
             if changed:
                 touched |= self._store.runs.assigned_to(pod.uid)
+        holds = (mirror.capacity, set(mirror.runs))
         touched |= hear(mirror, answer)
         mirror.answered_at, mirror.failing_since, mirror.refuses = now, None, False
-        if changed or touched:
+        if changed or holds != (mirror.capacity, set(mirror.runs)):
             self._tell_pod(pod)
         self._tell_runs(touched, pod)
 

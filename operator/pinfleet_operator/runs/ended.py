@@ -36,6 +36,10 @@ class EndedRuns:
             if not ended:
                 del self._ended[key]
 
+    def of(self, key: FleetKey) -> tuple[str, ...]:
+        """Uids of the fleet's ended runs, those that ended first."""
+        return tuple(uid for _, uid in self._ended.get(key, ()))
+
     def surplus(self, key: FleetKey) -> tuple[str, ...]:
         """Uids of the runs beyond ``endedRunsLimit``, those that ended first."""
         return tuple(uid for _, uid in self._ended.get(key, [])[: self._excess(key)])

@@ -5,23 +5,24 @@ at a time, and stays due until there is nothing left to do for it.
 """
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import structlog
 
-from pinfleet_operator.api.child import PodRecord, VersionRecord
+from pinfleet_operator.api import keys
+from pinfleet_operator.api.child import PodRecord
 from pinfleet_operator.api.run import RunRecord
 from pinfleet_operator.api.settings import Settings
 from pinfleet_operator.clock import Clock
-from pinfleet_operator.errors import ClusterError, Conflict, PinfleetError, PodError, Rejected
+from pinfleet_operator.errors import ClusterError, NotLeader, PodError, Rejected
 from pinfleet_operator.kube.api import Kube
 from pinfleet_operator.runs.act import Act
 from pinfleet_operator.runs.dispatch import Dispatch
 from pinfleet_operator.runs.ended import EndedRuns
 from pinfleet_operator.runs.judge import judge
-from pinfleet_operator.runs.judge.situation import Listed, Situation, Verdict
+from pinfleet_operator.runs.judge.situation import Assign, DeleteRun, Refused, Report, Situation, Verdict
 from pinfleet_operator.runs.memory import Memory
-from pinfleet_operator.runs.place import place
+from pinfleet_operator.runs.situate import Situate
 from pinfleet_operator.runs.waiters import Waiters
 from pinfleet_operator.store import FleetKey, Store, VersionKey
 from pinfleet_operator.work_queue import WorkQueue
@@ -38,11 +39,19 @@ class RunLoop:
     def __init__(self, *, store: Store, kube: Kube, dispatch: Dispatch, clock: Clock, settings: Settings) -> None:
         self._store, self._kube, self._dispatch, self._settings = store, kube, dispatch, settings
         self._memory, self._waiters = Memory(kube.server_now), Waiters()
-        self._act = Act(store=store, kube=kube, dispatch=dispatch, memory=self._memory, clock=clock, settings=settings)
         self._ended = EndedRuns(store)
+        self._situate = Situate(store=store, kube=kube, memory=self._memory, ended=self._ended, settings=settings)
+        self._act = Act(
+            store=store,
+            kube=kube,
+            dispatch=dispatch,
+            memory=self._memory,
+            seats=self._situate.seats,
+            clock=clock,
+            settings=settings,
+        )
+        self._kept: dict[FleetKey, tuple[int, int]] = {}  # seconds and number of ended runs that each fleet keeps
         self.queue: WorkQueue[str] = WorkQueue()
-        self._deleting_since: dict[str, datetime] = {}  # pod uid -> when its deletion was first seen
-        self._listing_pods: dict[str, set[str]] = {}  # run uid -> uids of pods that may list it
 
     def start(self) -> None:
         """Listen to every source of events, and make every known run due once."""
@@ -52,7 +61,7 @@ class RunLoop:
         self._dispatch.on_runs.append(self._runs_heard)
         self._dispatch.on_pod.append(self._slots_changed)
         for pod in self._store.pods.all():
-            self._note_deletion(pod)
+            self._situate.note_pod(pod, is_gone=False)
         for run in self._store.runs.all():
             self._run_changed(None, run)
 
@@ -71,36 +80,58 @@ class RunLoop:
                 self.queue.done(uid)
 
     async def once(self, uid: str) -> None:
-        """One pass over one run; whatever fails is looked at again after a while."""
-        memory = self._memory.of(uid)
-        situation = self._situation(uid)
+        """One pass over one run; whatever fails is looked at again after a while, and holds up no other run."""
+        situation = self._situate.situation(uid)
+        if self._is_refused(situation):
+            return
         try:
             verdict = judge(situation)
             failed = await self._carry_out(situation, verdict)
-            memory.failures = memory.failures + 1 if failed else 0
+        except NotLeader:
+            raise
         except Rejected as err:
-            log.warning("write_rejected", uid=uid, cause=str(err))
-            self.queue.add_after(uid, REJECTED_RETRY_SECONDS)
+            self._note_refusal(situation, err)
+            await self._tell_refusal(situation)
+            self.queue.add(uid)
             return
         except ClusterError as err:
-            memory.failures += 0 if isinstance(err, Conflict) else 1
-            failed = err
+            verdict, failed = Verdict(), err
+        except Exception as err:  # one bad object must not stall the others: INV-18
+            log.exception("pass_broken", uid=uid)
+            verdict, failed = Verdict(), err
+        took = failed is None and any(isinstance(action, Assign) for action in verdict.actions)
+        self._pass_on(situation, took=took)
         if failed is not None:
-            wait = min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2 ** min(memory.failures, 10))
-            log.debug("pass_failed", uid=uid, cause=str(failed), again_in_seconds=wait)
-            self.queue.add_after(uid, wait)
-            return
-        for at in (verdict.again_at, self._deletion_hangs_at(situation)):
-            if at is not None:
-                self.queue.add_after(uid, (at - self._kube.server_now()).total_seconds())
-        if verdict.actions:
-            self.queue.add(uid)
+            self._back_off(uid, failed)
         else:
-            self._note_waiting(situation)
+            self._go_on(situation, verdict)
 
-    async def _carry_out(self, situation: Situation, verdict: Verdict) -> PinfleetError | None:
+    def _back_off(self, uid: str, failed: Exception) -> None:
+        memory = self._memory.of(uid)
+        memory.failures += 1
+        wait = min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2 ** min(memory.failures - 1, 10))
+        log.debug("pass_failed", uid=uid, cause=str(failed), again_in_seconds=wait)
+        self.queue.add_after(uid, wait)
+
+    def _go_on(self, s: Situation, verdict: Verdict) -> None:
+        """See to it that the run is looked at again when something can have changed."""
+        if s.run is None and not s.listed:
+            self._memory.forget(s.uid)
+            return
+        memory = self._memory.of(s.uid)
+        memory.failures, memory.write_refused = 0, None
+        for at in (verdict.again_at, self._situate.deletion_hangs_at(s)):
+            if at is not None:
+                self.queue.add_after(s.uid, (at - self._kube.server_now()).total_seconds())
+        if any(isinstance(action, DeleteRun) for action in verdict.actions):
+            return  # the watch will show that it is gone
+        if verdict.actions:
+            self.queue.add(s.uid)
+        self._note_waiting(s, needs_slot=verdict.needs_slot)
+
+    async def _carry_out(self, situation: Situation, verdict: Verdict) -> Exception | None:
         """Do what was decided; a pod that refuses or is silent does not hold back the other actions."""
-        failed: PinfleetError | None = None
+        failed: Exception | None = None
         for action in verdict.actions:
             try:
                 await self._act.carry_out(situation, action)
@@ -108,99 +139,51 @@ class RunLoop:
                 failed = err
         return failed
 
-    # Observing
+    def _note_refusal(self, s: Situation, err: Rejected) -> None:
+        """What the API server refuses as invalid is no better a second later; say so on the run, and try again late."""
+        memory = self._memory.of(s.uid)
+        memory.write_refused = Refused(s.now, str(err))
+        memory.refused_generation = s.run.generation if s.run else 0
+        log.warning("write_rejected", uid=s.uid, cause=str(err))
 
-    def _situation(self, uid: str) -> Situation:
-        run = self._store.runs.get(uid)
-        memory = self._memory.of(uid)
-        now = self._kube.server_now()
-        fleet = self._store.catalog.get((run.namespace, run.fleet)) if run else None
-        pod_uid = run.pod_uid if run is not None and run.phase == "Running" else None
-        mirror = self._store.mirror(pod_uid) if pod_uid else None
-        listed = self._listed(uid)
-        can_place = run is not None and self._can_place(run)
-        self._note_loss(uid, run, can_place=can_place)
-        return Situation(
-            uid=uid,
-            run=run,
-            is_absent=memory.is_absent,
-            fleet=fleet,
-            may_pin=run is None or self._store.may_pin((run.namespace, run.fleet)) or not self._settings.has_rule("3"),
-            now=now,
-            is_pod_gone=pod_uid is not None and (self._store.is_gone(pod_uid) or self._hangs(pod_uid, now)),
-            pod=(self._store.pods.get(pod_uid) or self._store.lost_pods.get(pod_uid)) if pod_uid else None,
-            mirror=mirror if mirror is not None and mirror.has_answered else None,
-            silent_since=mirror.failing_since if mirror is not None else None,
-            listed=listed,
-            steps_heard=memory.steps,
-            told=tuple(memory.told.values()),
-            above_epoch=memory.above_epoch,
-            can_place=can_place,
-            lost_since=memory.lost_since,
-            reported_at=memory.reported_at,
-            is_surplus=run is not None and not run.is_open and self._ended.is_surplus(run),
-            settings=self._settings,
-        )
-
-    def _hangs(self, pod_uid: str, now: datetime) -> bool:
-        """Whether the pod's deletion hangs for so long that its node must be gone (rule 6)."""
-        since = self._deleting_since.get(pod_uid)
-        return since is not None and since + timedelta(seconds=self._settings.node_lost_seconds) <= now
-
-    def _deletion_hangs_at(self, s: Situation) -> datetime | None:
-        """When the run's pod will count as gone, unless it goes before."""
-        since = self._deleting_since.get(s.pod.uid) if s.pod is not None and not s.is_pod_gone else None
-        return None if since is None else since + timedelta(seconds=self._settings.node_lost_seconds)
-
-    def _note_deletion(self, pod: PodRecord) -> None:
-        if pod.deleting:
-            self._deleting_since.setdefault(pod.uid, self._kube.server_now())
-
-    def _listed(self, uid: str) -> tuple[Listed, ...]:
-        pods = self._listing_pods.get(uid)
-        if not pods:
-            return ()
-        found, memory = list[Listed](), self._memory.of(uid)
-        for pod_uid in sorted(pods):
-            mirror = self._store.mirror(pod_uid)
-            listing = mirror.runs.get(uid) if mirror is not None else None
-            if listing is None:
-                pods.discard(pod_uid)
-            else:
-                found.append(Listed(pod_uid, listing))
-                memory.steps = max(memory.steps, listing.steps)
-        if not pods:
-            del self._listing_pods[uid]
-        return tuple(found)
-
-    def _version_key(self, run: RunRecord) -> VersionKey | None:
-        fleet = self._store.catalog.get((run.namespace, run.fleet))
-        version = run.version or run.requested_version or (fleet.active_version if fleet else None)
-        return (run.namespace, run.fleet, version) if version else None
-
-    def _can_place(self, run: RunRecord) -> bool:
-        key = self._version_key(run)
-        version = self._store.find_version(key) if key else None
-        if version is None:
+    def _is_refused(self, s: Situation) -> bool:
+        """Whether a write for this run was refused a while ago, and nobody has changed the run's spec since."""
+        memory = self._memory.of(s.uid)
+        if memory.write_refused is None or s.run is None or s.run.generation != memory.refused_generation:
             return False
-        return place(self._act.seat(pod, version.runs_per_pod) for pod in self._store.pods.of(version.uid)) is not None
+        until = memory.write_refused.since + timedelta(seconds=REJECTED_RETRY_SECONDS)
+        if until <= s.now:
+            return False
+        self.queue.add_after(s.uid, (until - s.now).total_seconds())
+        return True
 
-    def _note_loss(self, uid: str, run: RunRecord | None, *, can_place: bool) -> None:
-        memory = self._memory.of(uid)
-        on_live_pod = run is not None and run.pod_uid is not None and not self._store.is_gone(run.pod_uid)
-        if run is None or not run.is_open or on_live_pod or (can_place and run.phase != "Running"):
-            memory.lost_since = None
-        elif memory.lost_since is None:
-            memory.lost_since = self._kube.server_now()
+    async def _tell_refusal(self, s: Situation) -> None:
+        refused = self._memory.of(s.uid).write_refused
+        if refused is None or s.run is None or not s.run.is_open or s.run.reason == keys.WRITE_REFUSED:
+            return
+        try:
+            await self._act.carry_out(s, Report(keys.WRITE_REFUSED, refused.message))
+        except ClusterError as err:
+            log.warning("refusal_not_told", uid=s.uid, cause=str(err))
 
-    def _note_waiting(self, s: Situation) -> None:
+    # Waiting
+
+    def _note_waiting(self, s: Situation, *, needs_slot: bool) -> None:
         run = s.run
         if run is None or not run.is_open or (run.phase == "Running" and not s.is_pod_gone):
             return
         self._waiters.wait_for_fleet((run.namespace, run.fleet), run.uid)
-        key = self._version_key(run)
-        if key is not None and not s.can_place and run.phase != "Held":
+        key = self._situate.version_key(run)
+        if key is not None and needs_slot:
             self._waiters.wait_for_slot(key, run.created_at, run.uid)
+
+    def _pass_on(self, s: Situation, *, took: bool) -> None:
+        """A run that was told of a free slot and did not take it lets the next one try."""
+        memory = self._memory.of(s.uid)
+        if memory.is_invited and not took and s.run is not None and (key := self._situate.version_key(s.run)):
+            memory.is_invited = False
+            self._invite(key)
+        memory.is_invited = False
 
     # Events
 
@@ -211,7 +194,7 @@ class RunLoop:
         if new is None or not new.is_open:
             self._waiters.forget((run.namespace, run.fleet), run.uid)
             self._note_end(run, is_gone=new is None)
-        if new is None and run.uid not in self._listing_pods:
+        if new is None and not self._situate.is_listed(run.uid):
             self._memory.forget(run.uid)
         else:
             self.queue.add(run.uid)
@@ -232,31 +215,36 @@ class RunLoop:
         pod = new or old
         if pod is None:
             return
-        if new is None:
-            self._deleting_since.pop(pod.uid, None)
-        else:
-            self._note_deletion(new)
+        self._situate.note_pod(pod, is_gone=new is None)
         for uid in self._store.runs.assigned_to(pod.uid):
             self.queue.add(uid)
         self._slots_changed(pod)
 
     def _runs_heard(self, uids: set[str], pod_uid: str) -> None:
         for uid in uids:
-            self._listing_pods.setdefault(uid, set()).add(pod_uid)
+            self._situate.note_listing(uid, pod_uid)
             self.queue.add(uid)
 
     def _slots_changed(self, pod: PodRecord) -> None:
-        version = self._store.versions.get(pod.version_uid)
-        if version is not None:
-            self._invite(version)
+        self._invite((pod.namespace, pod.fleet, pod.version))
 
-    def _invite(self, version: VersionRecord) -> None:
-        free = sum(self._act.seat(pod, version.runs_per_pod).free for pod in self._store.pods.of(version.uid))
-        for uid in self._waiters.next_for((version.namespace, version.fleet, version.id), free):
+    def _invite(self, key: VersionKey) -> None:
+        """Tell as many waiting runs as there are free slots, the oldest first."""
+        if not self._waiters.has_any(key):
+            return
+        for uid in self._waiters.next_for(key, sum(seat.free for seat in self._situate.seats(key))):
+            self._memory.of(uid).is_invited = True
             self.queue.add(uid)
 
     def _fleet_changed(self, key: FleetKey) -> None:
         for uid in self._waiters.of_fleet(key):
             self.queue.add(uid)
-        for uid in self._ended.surplus(key):
-            self.queue.add(uid)
+        view = self._store.catalog.get(key)
+        kept = (view.run_ttl_seconds, view.ended_runs_limit) if view else None
+        if self._kept.get(key) != kept:  # how long ended runs are kept is known now, or has changed
+            for uid in self._ended.of(key):
+                self.queue.add(uid)
+        if kept is None:
+            self._kept.pop(key, None)
+        else:
+            self._kept[key] = kept

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from pinfleet_operator.runs.judge.situation import Told
+from pinfleet_operator.runs.judge.situation import Refused, Told
 
 
 @dataclass
@@ -15,6 +15,10 @@ class RunMemory:
     reported_at: datetime  # last progress or reason write, or seen_at
     told: dict[tuple[str, int], Told] = field(default_factory=dict)  # (pod uid, epoch) -> our DELETE
     lost_since: datetime | None = None  # since when it is seen without a pod that could take it
+    offer_refused: Refused | None = None  # its pod's standing refusal of the offer
+    write_refused: Refused | None = None  # the API server's standing refusal of what is to be written
+    refused_generation: int = 0  # of the object then
+    is_invited: bool = False  # it was told of a free slot
     above_epoch: int = 0  # epoch that a refused offer named
     steps: int = 0  # most steps that a pod reported; it outlives the pod
     previous_pod: str | None = None  # uid of the pod that held it before the current one
@@ -27,6 +31,7 @@ class RunMemory:
         self.told.clear()
         self.lost_since = None
         self.above_epoch = 0
+        self.offer_refused = None
 
 
 class Memory:

@@ -15,6 +15,7 @@ from pinfleet_operator.api.run import Limits, RunRecord
 from pinfleet_operator.runs.judge.situation import Assign, Report, WriteEnd, WriteHeld, WriteParked, WritePending
 from pinfleet_operator.runs.place import Seat
 
+WAITS_LIMIT, TEXT_LIMIT = 256, 512  # number of waits, characters of their ids and names; the schema's bounds
 MESSAGE_LIMIT: Final = 1024  # characters of status.message; the schema's bound
 
 Value = str | int | bool | datetime | msgspec.Raw | Limits | tuple[str, ...] | tuple[Wait, ...] | list["Body"] | None
@@ -65,7 +66,7 @@ def assignment(run: RunRecord, action: Assign, seat: Seat, limits: Limits, steps
         "limits": limits,
         "steps": steps,
         "stepsAtAttempt": steps,
-        "timersFired": action.wake,
+        "timersFired": action.wake[:WAITS_LIMIT],
         "assignedAt": now,
         "deadlineAt": run.deadline_at or run.created_at + timedelta(seconds=limits.deadline_seconds),
         "startedAt": run.started_at or now,
@@ -86,7 +87,7 @@ def parked(run: RunRecord, action: WriteParked, now: datetime) -> Body:
         "pod": None,
         "podUID": None,
         "boot": None,
-        "waitingFor": listing.waiting_for,
+        "waitingFor": cut(listing.waiting_for),
         "timersFired": None,
         "parkedAt": now,
         "steps": listing.steps,
@@ -147,10 +148,19 @@ def report(run: RunRecord, action: Report, now: datetime) -> Body:
 
 def progress(run: RunRecord, listing: RunListing) -> Body:
     """Steps and waits of a running run; more steps than at the claim clear its attempts (rule 14)."""
-    body: Body = {"steps": listing.steps, "waitingFor": listing.waiting_for}
+    body: Body = {"steps": listing.steps, "waitingFor": cut(listing.waiting_for)}
     if listing.steps > run.steps_at_attempt:
         body["attempts"] = 1
     return body
+
+
+def cut(waits: tuple[Wait, ...]) -> tuple[Wait, ...]:
+    """Those waits that the schema has room for, the ones that are due first."""
+    known = sorted(waits, key=lambda wait: (wait.until is None, wait.until or wait.since, wait.id))
+    return tuple(
+        msgspec.structs.replace(wait, id=wait.id[:TEXT_LIMIT], name=wait.name[:TEXT_LIMIT])
+        for wait in known[:WAITS_LIMIT]
+    )
 
 
 def active_seconds(run: RunRecord, now: datetime) -> int:

@@ -34,6 +34,10 @@ class Waiters:
             if not waiting:
                 del self._fleets[fleet]
 
+    def has_any(self, key: VersionKey) -> bool:
+        """Whether some run may wait for a slot of this version."""
+        return key in self._slots
+
     def next_for(self, key: VersionKey, slots: int) -> list[str]:
         """The runs that are to try for this many free slots."""
         heap, chosen = self._slots.get(key), list[str]()

@@ -51,8 +51,13 @@ class Store:
         return tuple(sorted(self.versions.of((namespace, fleet)), key=lambda v: (v.revision, v.id)))
 
     def pods_of(self, version_uid: str) -> tuple[PodRecord, ...]:
-        """The version's pods, by name."""
-        return tuple(sorted(self.pods.of(version_uid), key=lambda pod: pod.name))
+        """The version's pods, by name.
+
+        A pod of another namespace that names the version as its owner is none: it would get its runs and its token.
+        """
+        version = self.versions.get(version_uid)
+        mine = (pod for pod in self.pods.of(version_uid) if version is not None and pod.namespace == version.namespace)
+        return tuple(sorted(mine, key=lambda pod: pod.name))
 
     def put_pod(self, raw: bytes) -> PodRecord:
         """Take a pod from the answer of our own write."""
@@ -97,6 +102,23 @@ class Store:
     def set_mirror(self, mirror: PodMirror) -> None:
         """Begin a mirror for a pod, or for its new process."""
         self._mirrors[mirror.pod_uid] = mirror
+
+    def reach(self) -> tuple[int, int]:
+        """How many of all pods answer, and how many do not; those that never served are starting and do not count.
+
+        A pod counts as unreachable from its first failed call: when our own network fails, polls notice it one after
+        the other, and the first to be called lost must find the others in the same state (rule 6).
+        """
+        answering = unreachable = 0
+        for mirror in self._mirrors.values():
+            pod = self.pods.get(mirror.pod_uid)
+            if pod is None or pod.is_terminal or pod.deleting:
+                continue
+            if mirror.failing_since is None:
+                answering += 1
+            elif mirror.has_answered or pod.ready or self.runs.assigned_to(pod.uid):
+                unreachable += 1
+        return answering, unreachable
 
     def runs_on(self, pod_uid: str) -> int:
         """Slots taken on a pod: runs assigned to it, on their way to it, or listed by it."""

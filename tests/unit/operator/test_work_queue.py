@@ -42,4 +42,19 @@ def test_a_key_comes_at_its_earliest_time() -> None:
             queue.add_after("a", 1000)
         return times
 
-    assert run_virtual(main()) == [30, 1030]
+    assert run_virtual(main()) == pytest.approx([30, 1030])
+
+
+def test_times_that_are_void_are_forgotten() -> None:
+    """A key whose far time is set again at each pass, as a deadline is, does not fill the memory."""
+
+    async def main() -> int:
+        queue: WorkQueue[str] = WorkQueue()
+        for _ in range(10_000):
+            queue.add("a")
+            key = await queue.get()
+            queue.done(key)
+            queue.add_after(key, 2_592_000)
+        return len(queue._later)
+
+    assert run_virtual(main()) < 200

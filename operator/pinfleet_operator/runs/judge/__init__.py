@@ -10,7 +10,14 @@ from datetime import datetime
 
 from pinfleet_operator.runs.judge.bounds import next_bound
 from pinfleet_operator.runs.judge.listings import settle_listings
-from pinfleet_operator.runs.judge.running import epoch_fell, lost_its_pod, on_its_pod
+from pinfleet_operator.runs.judge.running import (
+    epoch_fell,
+    goes_on_its_pod,
+    lost_its_pod,
+    lost_with_its_pod,
+    not_held_yet,
+    stopped_on_its_pod,
+)
 from pinfleet_operator.runs.judge.situation import Situation, Verdict
 from pinfleet_operator.runs.judge.waiting import (
     ended,
@@ -36,7 +43,10 @@ RULES: tuple[Callable[[Situation], Verdict | None], ...] = (
     parked,
     held,
     lost_its_pod,
-    on_its_pod,
+    stopped_on_its_pod,
+    lost_with_its_pod,
+    goes_on_its_pod,
+    not_held_yet,
 )
 """The policy, in order."""
 
@@ -51,7 +61,7 @@ def judge(s: Situation) -> Verdict:
     for rule in RULES:
         found = rule(s)
         if found is not None:
-            return Verdict(aside + found.actions, _earliest(found.again_at, bound))
+            return Verdict(aside + found.actions, _earliest(found.again_at, bound), found.needs_slot)
     return Verdict(aside, bound)
 
 

@@ -1,6 +1,6 @@
 """Runs that are on a pod, or were: offers, ends, parks, losses. Pure."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from pinfleet.wire import EndReason, RunListing
 from pinfleet_operator.api import keys
@@ -27,7 +27,7 @@ from pinfleet_operator.runs.judge.waiting import waiting
 def epoch_fell(s: Situation) -> Verdict | None:
     """Rule 13: a pod or a journal knows an epoch above the object's (a restored etcd); go on above it."""
     run = s.run
-    if run is None or run.version is None or not s.settings.has_rule("13"):
+    if run is None or run.version is None or run.phase == "Held" or not s.settings.has_rule("13"):
         return None
     own = s.own
     journal = own.journal_epoch or 0 if own is not None and own.state == "fenced" else 0
@@ -53,22 +53,41 @@ def lost_its_pod(s: Situation) -> Verdict | None:
     return _no_slot(s, run, reason)
 
 
-def on_its_pod(s: Situation) -> Verdict | None:
-    """Running: what its pod says of it decides, else what is known of the pod."""
+def stopped_on_its_pod(s: Situation) -> Verdict | None:
+    """Its pod says that the execution is over."""
+    run, own = s.run, s.own
+    if run is None or own is None or own.epoch != run.epoch or own.state == "running":
+        return None
+    return _has_stopped(s, run, own)
+
+
+def lost_with_its_pod(s: Situation) -> Verdict | None:
+    """Its pod is gone, or another process is in it; silence alone is no loss (rules 5 and 6)."""
     run, mirror = s.run, s.mirror
     if run is None or run.phase != "Running":
         return None
-    own = s.own
-    if own is not None and own.epoch == run.epoch and own.state != "running":
-        return _has_stopped(s, run, own)
     if s.is_pod_gone:
         return _lost(s, run, is_charged=s.pod is not None and s.pod.is_terminal and not s.pod.disrupted)
     if mirror is not None and mirror.boot != run.boot and s.settings.has_rule("5"):
         return _lost(s, run, is_charged=True)
     if mirror is not None and s.silent_since is not None and not s.settings.has_rule("6"):
         return _lost(s, run, is_charged=True)
-    if own is not None and own.epoch == run.epoch:
-        return _goes_on(s, run, own)
+    return None
+
+
+def goes_on_its_pod(s: Situation) -> Verdict | None:
+    """Its pod executes it, as far as is known."""
+    run, own = s.run, s.own
+    if run is None or own is None or own.epoch != run.epoch:
+        return None
+    return _goes_on(s, run, own)
+
+
+def not_held_yet(s: Situation) -> Verdict | None:
+    """Assigned, and its pod does not list it: offer it, at the same epoch, until the pod does (rule 1)."""
+    run, mirror = s.run, s.mirror
+    if run is None or run.phase != "Running":
+        return None
     if mirror is None or s.silent_since is not None:
         return _silent(s, run)
     if mirror.has_seen(s.uid, run.epoch) is None:
@@ -77,7 +96,11 @@ def on_its_pod(s: Situation) -> Verdict | None:
         return Verdict()
     if mirror.draining or mirror.refuses:
         return _lost(s, run, is_charged=False)
-    return Verdict((SendOffer(end=ending(s)),))
+    offer = SendOffer(end=ending(s))
+    if s.offer_refused is None:
+        return Verdict((offer,))
+    told = _tell_people(s, keys.OFFER_REFUSED, s.offer_refused.message, s.offer_refused.since)
+    return Verdict((offer, *told.actions), told.again_at)
 
 
 def _has_stopped(s: Situation, run: RunRecord, own: RunListing) -> Verdict:
@@ -124,7 +147,9 @@ def _goes_on(s: Situation, run: RunRecord, own: RunListing) -> Verdict:
         if not s.settings.has_rule("10"):
             return Verdict((WriteEnd(*end_of(s, reason)),))
         return _press(s, run, reason)
-    if own.steps == run.steps and own.waiting_for == run.waiting_for:
+    if s.silent_since is not None:
+        return _silent(s, run)
+    if own.steps == run.steps and own.waiting_for == run.waiting_for and run.reason == keys.ASSIGNED:
         return Verdict()
     young = timedelta(seconds=s.settings.report_seconds)
     say_at = max(s.reported_at, run.created_at) + young
@@ -139,8 +164,11 @@ def _press(s: Situation, run: RunRecord, reason: EndReason) -> Verdict:
         return Verdict()
     told = s.told_of(run.pod_uid, run.epoch)
     tell = () if told is not None and told.is_delivered else (Tell(run.pod_uid, run.epoch, reason),)
-    if told is None or s.silent_since is None:
-        return Verdict(tell)  # a pod that answers commits the end by itself after its grace
+    if told is None:
+        return Verdict(tell)
+    people = _tell_people(s, keys.CANCELLING, f"its pod was told to end it: {reason}", told.at)
+    if s.silent_since is None or s.is_network_doubtful:
+        return Verdict((*tell, *people.actions), people.again_at)  # a pod that answers commits the end after its grace
     grace = timedelta(seconds=s.settings.cancel_grace_seconds)
     silent = timedelta(seconds=s.settings.silent_seconds)
     kill_at = max(told.at + grace, s.silent_since + silent)
@@ -150,7 +178,20 @@ def _press(s: Situation, run: RunRecord, reason: EndReason) -> Verdict:
 def _silent(s: Situation, run: RunRecord) -> Verdict:
     """The pod exists but does not answer: a cut poll is not a lost pod (rule 6)."""
     reason = ending(s)
-    return _press(s, run, reason) if reason is not None else Verdict()
+    if reason is not None:
+        return _press(s, run, reason)
+    since = s.silent_since or s.reported_at
+    return _tell_people(s, keys.POD_UNREACHABLE, f"pod {run.pod} does not answer the operator", since)
+
+
+def _tell_people(s: Situation, reason: str, message: str, since: datetime) -> Verdict:
+    """Say on a Running run what it waits for, once that has lasted for a while."""
+    if s.run is None or s.run.reason == reason:
+        return Verdict()
+    say_at = since + timedelta(seconds=s.settings.report_seconds)
+    if say_at > s.now:
+        return Verdict(again_at=say_at)
+    return Verdict((Report(reason, f"{message}; since {since:%Y-%m-%dT%H:%M:%SZ}"),))
 
 
 def _lost(s: Situation, run: RunRecord, *, is_charged: bool) -> Verdict:
@@ -175,15 +216,16 @@ def _pending_after_a_while(
     s: Situation, attempts: int, reason: str, message: str, *, retry_at_seconds: int | None = None
 ) -> Verdict:
     """A loss that is mended within 30 s costs no write of its own; one that is not is written."""
+    needs_slot = reason == keys.NO_FREE_SLOT
     if s.lost_since is None:
-        return Verdict(again_at=s.now + timedelta(seconds=1))
+        return Verdict(again_at=s.now + timedelta(seconds=1), needs_slot=needs_slot)
     say_at = s.lost_since + timedelta(seconds=s.settings.report_seconds)
     if say_at <= s.now:
         since = f"{s.lost_since:%Y-%m-%dT%H:%M:%SZ}"
         words = message or f"its pod is gone and no other has a free slot; waits since {since}"
-        return Verdict((WritePending(attempts, reason, words),))
+        return Verdict((WritePending(attempts, reason, words),), needs_slot=needs_slot)
     wait = retry_at_seconds if retry_at_seconds is not None else s.settings.report_seconds
-    return Verdict(again_at=min(say_at, s.now + timedelta(seconds=max(1, wait))))
+    return Verdict(again_at=min(say_at, s.now + timedelta(seconds=max(1, wait))), needs_slot=needs_slot)
 
 
 def _no_slot(s: Situation, run: RunRecord, reason: EndReason | None) -> Verdict:
@@ -192,7 +234,7 @@ def _no_slot(s: Situation, run: RunRecord, reason: EndReason | None) -> Verdict:
         return waiting(s, keys.NO_FREE_SLOT, f"no pod of version {run.version} has a free slot")
     give_up_at = (s.lost_since or s.now) + timedelta(seconds=s.settings.node_lost_seconds)
     if s.lost_since is None or give_up_at > s.now:
-        return Verdict(again_at=give_up_at)
+        return Verdict(again_at=give_up_at, needs_slot=True)
     phase, name, message = end_of(s, reason)
     return Verdict((WriteEnd(phase, keys.JOURNAL_UNREACHABLE, f"{name} {message}; no pod could read its journal"),))
 

@@ -33,6 +33,14 @@ class Told:
 
 
 @dataclass(frozen=True)
+class Refused:
+    """What was refused, since when."""
+
+    since: datetime
+    message: str
+
+
+@dataclass(frozen=True)
 class Situation:
     """Everything that a decision on one run may look at."""
 
@@ -46,9 +54,11 @@ class Situation:
     pod: PodRecord | None  # the assigned pod's last sight, a tombstone if it is gone; None: never seen
     mirror: PodMirror | None  # the assigned pod's last answers; None: none yet
     silent_since: datetime | None  # since when the assigned pod does not answer; None: it does, or was not asked
+    is_network_doubtful: bool  # so many pods are silent that the fault is likelier ours (rule 6): no pod is deleted
     listed: tuple[Listed, ...]  # every pod that lists the run, the assigned one too, by pod uid
     steps_heard: int  # most steps that a pod ever reported to this process
     told: tuple[Told, ...]  # which executions this process has told to end
+    offer_refused: Refused | None  # the assigned pod refuses its offer, for a reason that another pod would not mend
     above_epoch: int  # epoch that a refused offer named (rule 13); 0: none did
     can_place: bool  # some pod of the run's version has a free slot
     lost_since: datetime | None  # since when this process sees the run without a pod that could take it
@@ -195,3 +205,4 @@ class Verdict:
 
     actions: tuple[Action, ...] = ()
     again_at: datetime | None = None  # None: only an event can change anything
+    needs_slot: bool = False  # a free slot of its version is all that it waits for

@@ -1,6 +1,6 @@
 """Runs that are on no pod: new, refused, waiting for their fleet or a slot, parked, held, ended. Pure."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from pinfleet_operator.api import keys
 from pinfleet_operator.api.run import INPUT_LIMIT_BYTES
@@ -121,7 +121,9 @@ def parked(s: Situation) -> Verdict | None:
         return Verdict(again_at=min(later, default=None))
     if s.can_place:
         return Verdict((Assign(run.version, attempts=max(1, run.attempts), wake=due),))
-    return waiting(s, keys.NO_FREE_SLOT, f"a timer is due, but no pod of version {run.version} has a free slot")
+    since = min(wait.until for wait in run.waiting_for if wait.until is not None)
+    text = f"a timer is due, but no pod of version {run.version} has a free slot"
+    return waiting(s, keys.NO_FREE_SLOT, text, since=since)
 
 
 def held(s: Situation) -> Verdict | None:
@@ -129,16 +131,16 @@ def held(s: Situation) -> Verdict | None:
     return Verdict() if s.run is not None and s.run.phase == "Held" else None
 
 
-def waiting(s: Situation, reason: str, message: str) -> Verdict:
+def waiting(s: Situation, reason: str, message: str, *, since: datetime | None = None) -> Verdict:
     """Nothing can be done yet; say so on the object, but not in the first 30 s, and only if it changed."""
-    run = s.run
+    run, needs_slot = s.run, reason == keys.NO_FREE_SLOT
     if run is None or run.reason == reason:
-        return Verdict()
-    since = s.lost_since or run.created_at
-    say_at = since + timedelta(seconds=s.settings.report_seconds)
+        return Verdict(needs_slot=needs_slot)
+    since = since or s.lost_since or run.created_at
+    say_at = max(since, s.reported_at) + timedelta(seconds=s.settings.report_seconds)
     if say_at > s.now:
-        return Verdict(again_at=say_at)
-    return Verdict((Report(reason, f"{message}; waits since {since:%Y-%m-%dT%H:%M:%SZ}"),))
+        return Verdict(again_at=say_at, needs_slot=needs_slot)
+    return Verdict((Report(reason, f"{message}; waits since {since:%Y-%m-%dT%H:%M:%SZ}"),), needs_slot=needs_slot)
 
 
 def _show_limits(s: Situation) -> str:

@@ -95,6 +95,7 @@ RUNNING = msgspec.structs.replace(
     assigned_at=ago(50),
     deadline_at=hence(1_000_000),
     started_at=ago(50),
+    reason="Assigned",
 )
 
 POD = PodRecord(
@@ -149,6 +150,8 @@ def situation() -> Callable[..., Situation]:
             pod=POD,
             mirror=mirror(*said),
             silent_since=None,
+            is_network_doubtful=False,
+            offer_refused=None,
             listed=tuple(Listed("pod-a", each) for each in said),
             steps_heard=max((each.steps for each in said), default=0),
             told=(),

@@ -20,6 +20,7 @@ from pinfleet_operator.runs.judge.situation import (
     KillPod,
     Listed,
     Pin,
+    Refused,
     Report,
     SendOffer,
     Situation,
@@ -116,7 +117,7 @@ def test_a_run_that_waits_says_what_for_after_30_seconds(situation: Make, reason
     told = situation(change(PENDING, reason=reason), **changes)
     (said,) = actions(old)
 
-    assert judge(young) == Verdict((), again_at=hence(20))
+    assert judge(young) == Verdict((), again_at=hence(20), needs_slot=reason == keys.NO_FREE_SLOT)
     assert isinstance(said, Report)
     assert said.reason == reason
     assert "waits since 2026-05-01T11:59:00Z" in said.message
@@ -316,7 +317,7 @@ def test_a_loss_without_a_slot_is_written_after_30_seconds(situation: Make) -> N
     s = situation(RUNNING, is_pod_gone=True, pod=None, mirror=None, can_place=False)
     (action,) = actions(replace(s, lost_since=ago(31)))
 
-    assert judge(replace(s, lost_since=ago(10))) == Verdict((), again_at=hence(20))
+    assert judge(replace(s, lost_since=ago(10))) == Verdict((), again_at=hence(20), needs_slot=True)
     assert isinstance(action, WritePending)
     assert (action.attempts, action.reason) == (1, keys.NO_FREE_SLOT)
 
@@ -358,8 +359,33 @@ def test_a_silent_pod_is_killed_after_grace_and_silence(situation: Make) -> None
 
     assert actions(s) == (KillPod("pod-a"),)
     assert judge(replace(s, told=told(25))) == Verdict((), again_at=hence(5))
-    assert actions(replace(s, silent_since=None)) == ()
+    assert KillPod("pod-a") not in actions(replace(s, silent_since=None))
+    assert KillPod("pod-a") not in actions(replace(s, is_network_doubtful=True))
     assert actions(replace(s, pod=change(POD, deleting=True))) == ()
+
+
+def test_a_running_run_says_what_it_waits_for(situation: Make) -> None:
+    """A silent pod, a refused offer and a cancel under way stand on the object after 30 s, once."""
+    silent = situation(RUNNING, listing(), silent_since=ago(31))
+    refused = situation(RUNNING, offer_refused=Refused(ago(31), "pod answered 503: no database"))
+    cancelled = situation(change(RUNNING, cancel=True), listing(), told=told(31))
+
+    for s, reason in ((silent, keys.POD_UNREACHABLE), (refused, keys.OFFER_REFUSED), (cancelled, keys.CANCELLING)):
+        said = [action for action in actions(s) if isinstance(action, Report)]
+        assert [each.reason for each in said] == [reason]
+        assert "since 2026-05-01T11:59:29Z" in said[0].message
+        assert s.run is not None
+        assert not any(isinstance(a, Report) for a in actions(replace(s, run=change(s.run, reason=reason))))
+    back = situation(change(RUNNING, reason=keys.POD_UNREACHABLE), listing())
+    assert actions(back) == (Report(keys.ASSIGNED, "", listing()),)
+
+
+def test_a_held_run_can_be_cancelled_whatever_a_pod_lists(situation: Make) -> None:
+    """A listing with a higher epoch does not take a held run out of reach: Held never becomes Running."""
+    run = change(RUNNING, phase="Held", cancel=True)
+    (end,) = actions(situation(run, listing(epoch=5)))
+
+    assert end.phase == "Cancelled"
 
 
 def test_a_lost_run_is_ended_through_another_pod(situation: Make) -> None:
@@ -395,9 +421,11 @@ def test_a_due_timer_wakes_and_is_named(situation: Make) -> None:
 
 def test_a_due_run_without_a_slot_stays_parked(situation: Make) -> None:
     """It says that it waits for a slot; its phase does not change."""
-    run = change(PARKED, waiting_for=(DUE,), created_at=ago(100))
+    due = msgspec.structs.replace(DUE, until=ago(31))
+    run = change(PARKED, waiting_for=(due,), created_at=ago(100))
     (said,) = actions(situation(run, can_place=False))
 
+    assert judge(situation(change(run, waiting_for=(DUE,)), can_place=False)).actions == ()
     assert isinstance(said, Report)
     assert said.reason == keys.NO_FREE_SLOT
 

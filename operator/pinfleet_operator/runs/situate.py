@@ -1,0 +1,142 @@
+"""Reads the store for a run's pass: everything that a decision on one run may look at.
+
+Caller: ``runs.loop``. It decides nothing and writes nothing but hints to ``runs.memory``.
+"""
+
+from datetime import datetime, timedelta
+
+from pinfleet_operator.api.child import PodRecord
+from pinfleet_operator.api.run import RunRecord
+from pinfleet_operator.api.settings import Settings
+from pinfleet_operator.kube.api import Kube
+from pinfleet_operator.plan.world import Reach
+from pinfleet_operator.runs.ended import EndedRuns
+from pinfleet_operator.runs.judge.situation import Listed, Situation
+from pinfleet_operator.runs.memory import Memory
+from pinfleet_operator.runs.place import Seat, place
+from pinfleet_operator.store import Store, VersionKey
+
+
+class Situate:
+    """Makes a ``Situation`` of one run at a time."""
+
+    def __init__(self, *, store: Store, kube: Kube, memory: Memory, ended: EndedRuns, settings: Settings) -> None:
+        self._store, self._kube, self._memory = store, kube, memory
+        self._ended, self._settings = ended, settings
+        self._deleting_since: dict[str, datetime] = {}  # pod uid -> when its deletion was first seen
+        self._listing_pods: dict[str, set[str]] = {}  # run uid -> uids of pods that may list it
+
+    def situation(self, uid: str) -> Situation:
+        """How things stand with a run."""
+        store, memory, now = self._store, self._memory.of(uid), self._kube.server_now()
+        run = store.runs.get(uid)
+        pod_uid = run.pod_uid if run is not None and run.phase == "Running" else None
+        mirror = store.mirror(pod_uid) if pod_uid else None
+        listed = self._listed(uid, run)
+        can_place = run is not None and self._can_place(run)
+        self._note_loss(uid, run, now, can_place=can_place)
+        return Situation(
+            uid=uid,
+            run=run,
+            is_absent=memory.is_absent,
+            fleet=store.catalog.get((run.namespace, run.fleet)) if run else None,
+            may_pin=run is None or store.may_pin((run.namespace, run.fleet)) or not self._settings.has_rule("3"),
+            now=now,
+            is_pod_gone=pod_uid is not None and (store.is_gone(pod_uid) or self._hangs(pod_uid, now)),
+            pod=(store.pods.get(pod_uid) or store.lost_pods.get(pod_uid)) if pod_uid else None,
+            mirror=mirror if mirror is not None and mirror.has_answered else None,
+            silent_since=mirror.failing_since if mirror is not None else None,
+            is_network_doubtful=bool(memory.told) and Reach(*store.reach()).is_doubtful,
+            listed=listed,
+            steps_heard=memory.steps,
+            told=tuple(memory.told.values()),
+            offer_refused=memory.offer_refused,
+            above_epoch=memory.above_epoch,
+            can_place=can_place,
+            lost_since=memory.lost_since,
+            reported_at=memory.reported_at,
+            is_surplus=run is not None and not run.is_open and self._ended.is_surplus(run),
+            settings=self._settings,
+        )
+
+    def note_listing(self, uid: str, pod_uid: str) -> None:
+        """A pod's answer was about the run."""
+        self._listing_pods.setdefault(uid, set()).add(pod_uid)
+
+    def is_listed(self, uid: str) -> bool:
+        """Whether some pod may list the run."""
+        return uid in self._listing_pods
+
+    def note_pod(self, pod: PodRecord, *, is_gone: bool) -> None:
+        """A pod changed: remember since when its deletion is under way."""
+        if is_gone:
+            self._deleting_since.pop(pod.uid, None)
+        elif pod.deleting:
+            self._deleting_since.setdefault(pod.uid, self._kube.server_now())
+
+    def deletion_hangs_at(self, s: Situation) -> datetime | None:
+        """When the run's pod will count as gone, unless it goes before (rule 6)."""
+        since = self._deleting_since.get(s.pod.uid) if s.pod is not None and not s.is_pod_gone else None
+        return None if since is None else since + timedelta(seconds=self._settings.node_lost_seconds)
+
+    def version_key(self, run: RunRecord) -> VersionKey | None:
+        """The version that the run is on, or would be pinned to now."""
+        fleet = self._store.catalog.get((run.namespace, run.fleet))
+        version = run.version or run.requested_version or (fleet.active_version if fleet else None)
+        return (run.namespace, run.fleet, version) if version else None
+
+    def seats(self, key: VersionKey) -> list[Seat]:
+        """Every pod of a version, with what is taken on it."""
+        store, version = self._store, self._store.find_version(key)
+        if version is None:
+            return []
+        return [
+            Seat(
+                pod=pod,
+                mirror=store.mirror(pod.uid),
+                taken=store.runs_on(pod.uid),
+                runs_per_pod=version.runs_per_pod,
+                is_closed=pod.uid in store.closed,
+            )
+            for pod in store.pods_of(version.uid)
+        ]
+
+    def _can_place(self, run: RunRecord) -> bool:
+        key = self.version_key(run)
+        return key is not None and place(self.seats(key)) is not None
+
+    def _hangs(self, pod_uid: str, now: datetime) -> bool:
+        since = self._deleting_since.get(pod_uid)
+        return since is not None and since + timedelta(seconds=self._settings.node_lost_seconds) <= now
+
+    def _listed(self, uid: str, run: RunRecord | None) -> tuple[Listed, ...]:
+        pods = self._listing_pods.get(uid)
+        if not pods:
+            return ()
+        found, memory = list[Listed](), self._memory.of(uid)
+        for pod_uid in sorted(pods):
+            mirror = self._store.mirror(pod_uid)
+            listing = mirror.runs.get(uid) if mirror is not None else None
+            if listing is None:
+                pods.discard(pod_uid)
+            elif run is None or self._may_speak(pod_uid, run):
+                found.append(Listed(pod_uid, listing))
+                memory.steps = max(memory.steps, listing.steps)
+        if not pods:
+            del self._listing_pods[uid]
+        return tuple(found)
+
+    def _may_speak(self, pod_uid: str, run: RunRecord) -> bool:
+        """Whether a pod's word about a run counts: only that of a pod of the run's own version."""
+        pod = self._store.pods.get(pod_uid)
+        if pod is None or (pod.namespace, pod.fleet) != (run.namespace, run.fleet):
+            return False
+        return run.version in {None, pod.version}
+
+    def _note_loss(self, uid: str, run: RunRecord | None, now: datetime, *, can_place: bool) -> None:
+        memory = self._memory.of(uid)
+        on_live_pod = run is not None and run.pod_uid is not None and not self._store.is_gone(run.pod_uid)
+        if run is None or not run.is_open or on_live_pod or (can_place and run.phase != "Running"):
+            memory.lost_since = None
+        elif memory.lost_since is None:
+            memory.lost_since = now

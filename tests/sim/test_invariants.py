@@ -1,0 +1,159 @@
+"""Every checker flags a history that breaks its invariant, and passes one that does not."""
+
+from typing import Any
+
+import pytest
+
+from tests.sim.history import Change, History
+from tests.sim.invariants import CHECKERS, broken
+from tests.sim.record import Begun, Claimed, Committed
+
+FLEET_ITEM = {"metadata": {"name": "fleet", "uid": "f"}}
+
+
+def _run(*states: dict[str, Any], apart_seconds: float = 1.0, verb: str = "MODIFIED") -> History:
+    """A history of one run with these statuses, while v1 is active."""
+    history = History()
+    _fleet(history, 1, activeVersion="v1")
+    item = {"metadata": {"name": "a", "uid": "u"}, "spec": {"task": {"agentDeployment": "fleet"}}}
+    for i, status in enumerate(({}, *states)):
+        kind = "ADDED" if i == 0 else verb
+        history.changes["agentruns"].append(Change(10 + i, 10 + i * apart_seconds, kind, {**item, "status": status}))
+    return history
+
+
+def _fleet(history: History, rv: int, **status: Any) -> None:
+    history.changes["agentdeployments"].append(Change(rv, float(rv), "MODIFIED", {**FLEET_ITEM, "status": status}))
+
+
+def _running(epoch: int = 1, pod: str = "p", **more: Any) -> dict[str, Any]:
+    return {"phase": "Running", "version": "v1", "epoch": epoch, "podUID": pod, "boot": "b", **more}
+
+
+def _ended(**more: Any) -> dict[str, Any]:
+    return {**_running(), "phase": "Succeeded", **more}
+
+
+def _good() -> History:
+    history = _run(_running(), _ended())
+    history.has_faults = False
+    history.ended_at = 1000.0
+    history.journal["u"] = {"state": "succeeded", "version": "v1", "row_versions": {"v1"}}
+    _commit(history, 1, "work#1", end=None)
+    history.record.begun.append(Begun(11.0, "u", "a", 1, 1, "p", "v1"))
+    return history
+
+
+def _commit(history: History, epoch: int, step: str, *, end: str | None, result: bytes = b"1") -> None:
+    event = Committed(11.0, "u", epoch, ((step, result, 1),) if step else (), end, False, "committed")
+    history.record.commits.append(event)
+    history.record.events.append(event)
+
+
+def _claim(history: History, epoch: int) -> None:
+    history.record.events.append(Claimed(11.0, "u", epoch, "b", "p", "v1", "claimed"))
+
+
+def _late_commit() -> History:
+    history = _good()
+    _claim(history, 2)
+    _commit(history, 1, "work#2", end=None)
+    return history
+
+
+def _twice(*, end: str | None) -> History:
+    history = _good()
+    _commit(history, 2, "" if end else "work#1", end=end)
+    _commit(history, 3, "" if end else "work#1", end=end, result=b"2")
+    return history
+
+
+def _other_rows() -> History:
+    history = _good()
+    history.journal["u"]["row_versions"] = {"v1", "v2"}
+    return history
+
+
+def _pinned_to_the_old() -> History:
+    history = _good()
+    _fleet(history, 9, activeVersion="v2")
+    return history
+
+
+def _retired_while_open() -> History:
+    history = _good()
+    _fleet(history, 11, activeVersion="v2", versions=[{"name": "v1", "phase": "Retired"}])
+    return history
+
+
+def _never_retired() -> History:
+    history = _good()
+    _fleet(history, 12, activeVersion="v2")
+    pod = {"metadata": {"name": "p", "uid": "p", "labels": {"pinfleet.dev/version": "v1"}}}
+    history.changes["pods"].append(Change(2, 2.0, "ADDED", pod))
+    return history
+
+
+def _other_outcome() -> History:
+    history = _good()
+    history.journal["u"]["state"] = "cancelled"
+    return history
+
+
+def _goes_on_after_its_end() -> History:
+    history = _good()
+    history.record.begun.append(Begun(20.0, "u", "a", 2, 1, "p", "v1"))
+    return history
+
+
+def _begun_twice() -> History:
+    history = _good()
+    history.record.begun.append(Begun(11.5, "u", "a", 1, 2, "q", "v1"))
+    return history
+
+
+def _told() -> History:
+    history = _good()
+    history.logs.append({"event": "assigned", "input": "hush"})
+    return history
+
+
+BAD = [
+    ("INV-1", "a pin changed", _run(_running(), {**_running(), "version": "v2"})),
+    ("INV-1", "a pin was taken away", _run(_running(), {"phase": "Pending"})),
+    ("INV-2", "rows of two versions", _other_rows()),
+    ("INV-3", "another pod at the same epoch", _run(_running(), _running(pod="q"))),
+    ("INV-3", "an epoch fell", _run(_running(2), _running(1))),
+    ("INV-3", "a commit after a newer claim", _late_commit()),
+    ("INV-4", "a step was committed twice", _twice(end=None)),
+    ("INV-4", "a run ended twice", _twice(end="succeeded")),
+    ("INV-5", "created after the switch, pinned to the old version", _pinned_to_the_old()),
+    ("INV-6", "retired while a run is open", _retired_while_open()),
+    ("INV-7", "an empty version keeps its pod", _never_retired()),
+    ("INV-13", "an ended run goes on", _run(_ended(), _running(2))),
+    ("INV-13", "observedGeneration fell", _run(_running(observedGeneration=2), _running(observedGeneration=1))),
+    ("INV-15", "progress at every second", _run(*(_running(steps=n) for n in range(9)))),
+    ("INV-15", "assigned over and over", _run(*(_running(n, f"p{n}") for n in range(1, 60)), apart_seconds=0.1)),
+    ("INV-16", "the object says otherwise than the journal", _other_outcome()),
+    ("INV-16", "a step began after the end", _goes_on_after_its_end()),
+    ("INV-17", "a log line shows an input", _told()),
+    ("INV-17", "a status shows an input", _run(_running(message="hush"))),
+    ("ends", "a run is open at the end", _run(_running())),
+    ("once", "a step began twice and nothing failed", _begun_twice()),
+]
+
+
+@pytest.mark.parametrize(("name", "what", "history"), BAD, ids=[f"{name} {what}" for name, what, _ in BAD])
+def test_a_bad_history_is_flagged(name: str, what: str, history: History) -> None:
+    """The checker of an invariant flags a history that breaks it."""
+    assert [each for each in broken(history, name) if each.startswith(name)] != [], what
+
+
+def test_a_good_history_is_not_flagged() -> None:
+    """No checker complains about a run that was assigned, ended and recorded once."""
+    assert broken(_good()) == []
+
+
+def test_every_checker_has_a_control() -> None:
+    """A checker without a history that it flags shows nothing."""
+    assert {name for name, _, _ in BAD} == set(CHECKERS)
