@@ -150,7 +150,8 @@ class Client:
     async def _stream(self, resource: Resource) -> None:
         """The way of one event; a cut ends the stream."""
         fault = self.net.script("watch", resource.plural)
-        await self.net.pause(fault.before_seconds if fault is not None else 0.0)
+        lag = self.net.rng.random() * self.net.watch_lag_seconds
+        await self.net.pause(lag + (fault.before_seconds if fault is not None else 0.0))
         await self.net.gate()
         if self.net.is_cut or (fault is not None and fault.loses_request):
             raise Unavailable(f"cannot watch {resource.plural}: the stream was cut")

@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from pinfleet_operator.api.settings import Settings
 from tests.sim.history import history_of
 from tests.sim.invariants import broken
 from tests.sim.kubelet import any_live
@@ -35,7 +36,8 @@ class Chaos:
             (4, "pod evicted", lambda: self._on_pod(self.world.kubelet.evict)),
             (3, "pod vanished", lambda: self._on_pod(self.world.kubelet.vanish)),
             (4, "pod cut", self._cut_pod),
-            (2, "node lost", self._lose_node),
+            (4, "node lost", self._lose_node),
+            (2, "container restarted", lambda: self._on_pod(self.world.kubelet.restart_in_place)),
             (4, "pod clock", self._pod_clock),
             (6, "operator crash", self._crash),
             (4, "operator asleep", self._fail_over),
@@ -57,7 +59,7 @@ class Chaos:
         world.add_operator()
         self._odds()
         supervisor = asyncio.create_task(self._supervise())
-        for _ in range(rng.randint(10, 40)):
+        for _ in range(rng.choice((10, 25, 40, 80))):
             await asyncio.sleep(rng.expovariate(1 / 3.0))
             await self._deed()
         found = await self._settle()
@@ -93,7 +95,7 @@ class Chaos:
         self._runs += 1
         ask: dict[str, Any] = {
             "steps": rng.randint(1, 5),
-            "seconds": rng.choice((0.05, 0.5, 2.0, 6.0)),
+            "seconds": rng.choice((0.05, 0.5, 2.0, 6.0, 25.0)),
             "secret": "hush",
         }
         kind = rng.random()
@@ -201,10 +203,12 @@ class Chaos:
         self._after(self.rng.choice((2.0, 8.0, 40.0)), mend)
 
     def _odds(self) -> None:
-        rate = random.Random(f"odds {self.world.seed}").choice((0.0, 0.02, 0.1))
+        odds = random.Random(f"odds {self.world.seed}")
+        rate, lag = odds.choice((0.0, 0.02, 0.1, 0.2)), odds.choice((0.0, 0.0, 0.3, 2.0))
         for each in self.world.operators:
             each.api_net.odds = Odds(rate, rate, 0.0, rate)
             each.pod_net.odds = Odds(rate, rate, rate, rate)
+            each.api_net.watch_lag_seconds = lag
             each.api_net.jitter_seconds = each.pod_net.jitter_seconds = 0.02
 
     def _after(self, seconds: float, do: Callable[[], object]) -> None:
@@ -222,7 +226,7 @@ class Chaos:
         for each in world.operators:
             each.wake()
             for net in (each.api_net, each.pod_net):
-                net.is_cut, net.odds = False, Odds()
+                net.is_cut, net.odds, net.watch_lag_seconds = False, Odds(), 0.0
         for uid in list(world.kubelet.processes):
             world.kubelet.find_node(uid)
         if not world.operator.is_running:
@@ -247,6 +251,7 @@ class Chaos:
     def _calm(self, operators: list[SimOperator]) -> None:
         for each in operators:
             each.api_net.odds = each.pod_net.odds = Odds()
+            each.api_net.watch_lag_seconds = 0.0
 
     def _left_over(self) -> list[str]:
         """What pods still hold: nothing may go on for a run that is over."""
@@ -258,8 +263,19 @@ class Chaos:
         ]
 
 
-async def live_through(seed: int, **options: Any) -> tuple[list[str], list[str]]:
+def settings_of(seed: int, *rules_off: str) -> Settings:
+    """The operator's settings of a seed: some are shortened, so that what takes minutes happens within a schedule."""
+    rng = random.Random(f"settings {seed}")
+    return Settings(
+        node_lost_seconds=rng.choice((30, 300)),
+        run_workers=rng.choice((1, 16)),
+        rules_off=frozenset(rules_off),
+    )
+
+
+async def live_through(seed: int, *rules_off: str, **options: Any) -> tuple[list[str], list[str]]:
     """What is broken after the seed's schedule, and the schedule."""
-    async with cluster(seed=seed, leads=False, **options) as world:
+    settings = settings_of(seed, *rules_off)
+    async with cluster(seed=seed, leads=False, settings=settings, **options) as world:
         chaos = Chaos(world, seed)
         return await chaos.run(), chaos.story

@@ -46,6 +46,7 @@ class Net:
     delay_seconds: float = 0.002
     jitter_seconds: float = 0.0
     timeout_seconds: float = 5.0
+    watch_lag_seconds: float = 0.0  # longest time that one event of a watch takes, beside the usual
     odds: Odds = field(default_factory=Odds)
     is_cut: bool = False
     script: Script = lambda _verb, _name: None
