@@ -44,8 +44,6 @@ AGENT_VERSIONS: Final = Resource(GROUP, _VERSION, "agentversions", "AgentVersion
 AGENT_RUNS: Final = Resource(GROUP, _VERSION, "agentruns", "AgentRun")
 PODS: Final = Resource("", "v1", "pods", "Pod")
 SECRETS: Final = Resource("", "v1", "secrets", "Secret")
-EVENTS: Final = Resource("events.k8s.io", "v1", "events", "Event")
 PVCS: Final = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim")
-NODES: Final = Resource("", "v1", "nodes", "Node", is_namespaced=False)
 NAMESPACES: Final = Resource("", "v1", "namespaces", "Namespace", is_namespaced=False)
 LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")

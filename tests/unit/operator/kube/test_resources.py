@@ -2,7 +2,7 @@
 
 import pytest
 
-from pinfleet_operator.kube.resources import AGENT_RUNS, LEASES, NODES, PODS
+from pinfleet_operator.kube.resources import AGENT_RUNS, LEASES, NAMESPACES, PODS
 
 
 @pytest.mark.parametrize(
@@ -10,8 +10,8 @@ from pinfleet_operator.kube.resources import AGENT_RUNS, LEASES, NODES, PODS
     [
         ("/api/v1/pods", PODS.path()),
         ("/api/v1/namespaces/ns/pods/p", PODS.path("ns", "p")),
-        ("/api/v1/nodes/n", NODES.path(None, "n")),
-        ("/api/v1/nodes/n", NODES.path("ignored", "n")),
+        ("/api/v1/namespaces/n", NAMESPACES.path(None, "n")),
+        ("/api/v1/namespaces/n", NAMESPACES.path("ignored", "n")),
         ("/apis/pinfleet.dev/v1alpha1/agentruns", AGENT_RUNS.path()),
         ("/apis/pinfleet.dev/v1alpha1/namespaces/ns/agentruns/r/status", AGENT_RUNS.path("ns", "r", "status")),
         ("/apis/coordination.k8s.io/v1/namespaces/ns/leases/l", LEASES.path("ns", "l")),
