@@ -3,10 +3,15 @@
 ``SIM_SEED`` replays one seed; ``SIM_FIRST``, ``SIM_COUNT`` and ``SIM_SECONDS`` make a soak of it.
 """
 
+import itertools
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+from pinfleet.rules import without
+from tests.sim.chaos import live_through
+from tests.sim.loop import run_virtual
 
 ROOT = Path(__file__).parents[2]
 COUNT, SECONDS = 25, 20.0
@@ -28,3 +33,10 @@ def test_random_schedules_break_nothing() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+
+
+def test_random_schedules_see_that_a_rule_is_missing() -> None:
+    """Control: without commit-before-report some of the first schedules break an invariant."""
+    off = without("commit-before-report")
+    found = (run_virtual(live_through(seed, pod_rules=off))[0] for seed in range(6))
+    assert list(itertools.islice(filter(None, found), 1)) != []

@@ -62,19 +62,29 @@ def test_rule_07_taken_out_retires_a_version_with_an_open_run() -> None:
 # 16: an answer before its echo
 
 
-def _conflicts(*, operator_off: tuple[str, ...] = ()) -> int:
-    """Writes that were refused because the loop went by an older state than it had been told."""
+async def _echo_late(world: World) -> None:
+    """A user edits a run before its assignment; the echoes come after the assignment's answer."""
+    world.operator.api_net.script = lambda verb, name: (
+        Fault(before_seconds=1.5) if (verb, name) == ("watch", "agentruns") else None
+    )
+    world.start("a", steps=3, seconds=4.0)
+    for note in "bc":
+        await asyncio.sleep(0.2)
+        world.server.patch("agentruns", NAMESPACE, "a", {"metadata": {"annotations": {"note": note}}})
+    await world.all_ended(60)
+
+
+async def _echo_late_without_preconditions(world: World) -> None:
+    world.server.has_preconditions, world.server.checks = False, []
+    await _echo_late(world)
+
+
+def _refused_writes(*, operator_off: tuple[str, ...] = ()) -> int:
+    """Writes that went by an older state than the loop had been told."""
     seen: list[int] = []
 
     async def scenario(world: World) -> None:
-        world.operator.api_net.script = lambda verb, name: (
-            Fault(before_seconds=1.5) if (verb, name) == ("watch", "agentruns") else None
-        )
-        world.start("a", steps=3, seconds=4.0)
-        for note in "bc":  # a user's edits: their echoes come after the answers of the loop's own writes
-            await asyncio.sleep(0.2)
-            world.server.patch("agentruns", NAMESPACE, "a", {"metadata": {"annotations": {"note": note}}})
-        await world.all_ended(60)
+        await _echo_late(world)
         seen.append(sum(1 for w in world.operator.kube.writes if w.plural == "agentruns" and w.refusal))
 
     assert play(scenario, operator_off=operator_off) == []
@@ -82,10 +92,15 @@ def _conflicts(*, operator_off: tuple[str, ...] = ()) -> int:
 
 
 def test_rule_16_a_lower_resource_version_never_replaces_a_higher() -> None:
-    """Late echoes of older states cause no second write."""
-    assert _conflicts() <= 1
+    """Late echoes of older states cause no second write; not even an API server without preconditions sees one."""
+    assert _refused_writes() <= 1
+    assert play(_echo_late_without_preconditions, runs_per_pod=1) == []
 
 
 def test_rule_16_taken_out_writes_again() -> None:
-    """Control: the store turns back, and the loop does again what it has done; compare-and-swap alone refuses it."""
-    assert _conflicts(operator_off=("16",)) > 1
+    """Control: the store turns back, and the loop does again what it has done; compare-and-swap refuses that.
+
+    With compare-and-swap taken out too, the run is given to a second pod at the same epoch.
+    """
+    assert _refused_writes(operator_off=("16",)) > 1
+    assert "INV-3" in names(play(_echo_late_without_preconditions, operator_off=("16",), runs_per_pod=1))

@@ -29,9 +29,9 @@ class Chaos:
         self._most_versions = self.rng.choice((1, 2, 3))
         self._deeds: list[tuple[int, str, Callable[[], Any]]] = [
             (30, "start", self._start),
-            (5, "cancel", self._cancel),
+            (7, "cancel", self._cancel),
             (3, "delete", self._delete),
-            (5, "deploy", self._deploy),
+            (7, "deploy", self._deploy),
             (6, "pod crash", lambda: self._on_pod(self.world.kubelet.crash)),
             (4, "pod evicted", lambda: self._on_pod(self.world.kubelet.evict)),
             (3, "pod vanished", lambda: self._on_pod(self.world.kubelet.vanish)),
@@ -53,6 +53,7 @@ class Chaos:
             "journal_seconds": rng.choice((0.0, 0.01, 0.3)),
             "clock_ahead_seconds": rng.choice((0.0, 0.0, -5.0, 5.0)),
         }
+        world.kubelet.node_controller_seconds = rng.choice((5.0, 40.0))
         self.shape: dict[str, Any] = {"replicas": rng.randint(1, 3), "runsPerPod": rng.randint(1, 4)}
         world.deploy("v1", **self.shape)
         world.add_operator(leads=True)
@@ -105,7 +106,7 @@ class Chaos:
             ask["fail_at"] = ask["steps"]
         elif kind < 0.52:
             ask |= {"die_at": 2, "die_epochs": rng.choice((1, 1, 100))}
-        elif kind < 0.57:
+        elif kind < 0.6:
             ask |= {"deaf": True, "seconds": 20.0}
         limits = {"activeSeconds": rng.choice((5, 20))} if rng.random() < 0.1 else None
         self.world.start(f"run-{self._runs}", limits=limits, **ask)
@@ -267,7 +268,8 @@ def settings_of(seed: int, *rules_off: str) -> Settings:
     """The operator's settings of a seed: some are shortened, so that what takes minutes happens within a schedule."""
     rng = random.Random(f"settings {seed}")
     return Settings(
-        node_lost_seconds=rng.choice((30, 300)),
+        node_lost_seconds=rng.choice((10, 300)),
+        unreachable_seconds=rng.choice((26, 30)),
         run_workers=rng.choice((1, 16)),
         rules_off=frozenset(rules_off),
     )

@@ -27,6 +27,7 @@ class SimKubelet:
         self.by_ip: dict[str, SimPod] = {}
         self.lost_nodes: set[str] = set()  # pod uids whose node is gone
         self.start_seconds = START_SECONDS
+        self.node_controller_seconds = NODE_CONTROLLER_SECONDS
         self.restarts_in_place = False  # as with another restartPolicy than Never
         self.reuses_ip: str | None = None  # the next pod gets this address
         self.plan_of: Callable[[Json], dict[str, Any]] = lambda _pod: {}  # what a pod is started with beside the usual
@@ -157,7 +158,7 @@ class SimKubelet:
         self._spawn(self._control_node(uid))
 
     async def _control_node(self, uid: str) -> None:
-        await asyncio.sleep(NODE_CONTROLLER_SECONDS)
+        await asyncio.sleep(self.node_controller_seconds)
         if uid in self.lost_nodes:
             self._status(uid, conditions=[self._ready(is_ready=False)])
 

@@ -24,6 +24,7 @@ class Server:
         self.history: list[tuple[int, str, str, Json]] = []  # rv, plural, ADDED/MODIFIED/DELETED, object
         self.changed = asyncio.Event()  # set, and replaced by another, at every change
         self.checks: list[Check] = []
+        self.has_preconditions = True  # on status: False takes compare-and-swap out, for a control
         self.listeners: list[Listener] = []  # plural, verb, object: kubelets and recorders
         self.times: dict[int, float] = {}  # resourceVersion -> virtual seconds
         self._uids = 0
@@ -60,7 +61,8 @@ class Server:
         """Merge a patch into an object, or into its status."""
         old = self.read(plural, namespace, name)
         wanted = body.get("metadata", {}).get("resourceVersion")
-        if wanted is not None and wanted != old["metadata"]["resourceVersion"]:
+        has_precondition = self.has_preconditions or subresource != "status"
+        if has_precondition and wanted is not None and wanted != old["metadata"]["resourceVersion"]:
             raise Conflict(f"cannot patch {plural} {namespace}/{name}: it changed")
         new = copy.deepcopy(old)
         if subresource == "status":

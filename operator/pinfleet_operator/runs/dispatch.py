@@ -141,6 +141,7 @@ class Dispatch:
             raise
         except PodError:
             self._note_failure(pod)
+            self._ask_again(pod)
             raise
 
     async def _note_refusal(self, pod: PodRecord, refusal: PodRefused) -> None:
@@ -162,6 +163,13 @@ class Dispatch:
             if task is not None:
                 task.cancel()
         elif pod.uid not in self._polls and new.ip is not None and new.version_uid:
+            self._polls[pod.uid] = asyncio.create_task(self._poll(pod.uid), name=f"poll {pod.name}")
+
+    def _ask_again(self, pod: PodRecord) -> None:
+        """A call was lost: ask at once whether the pod answers, instead of after the long poll that is under way."""
+        task = self._polls.get(pod.uid)
+        if task is not None:
+            task.cancel()
             self._polls[pod.uid] = asyncio.create_task(self._poll(pod.uid), name=f"poll {pod.name}")
 
     async def _poll(self, pod_uid: str) -> None:

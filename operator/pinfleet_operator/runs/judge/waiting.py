@@ -114,7 +114,7 @@ def parked(s: Situation) -> Verdict | None:
     if run is None or run.phase != "Parked" or run.version is None:
         return None
     due = due_timers(s)
-    if not s.settings.has_rule("9") and any(w.until and run.parked_at and w.until <= run.parked_at for w in run.waiting_for):
+    if not s.settings.has_rule("9") and any(w.until and w.until <= (run.parked_at or s.now) for w in run.waiting_for):
         return Verdict()  # the timer went off before anybody listened to it
     if not due:
         later = (wait.until for wait in run.waiting_for if wait.until is not None)
