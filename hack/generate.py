@@ -1,13 +1,17 @@
 """Writes every generated file, or says what is out of date: ``generate.py [--check]``.
 
 ``make generate`` runs it; ``make verify`` runs it with ``--check``. What is generated: the CRDs in
-``crds/`` and the same CRDs as templates of the chart. The folders that hold them hold nothing else.
+``crds/`` and the same CRDs as templates of the chart, whose folders hold nothing else, and the table of cases,
+``docs/cases.md``. It also fails where a case that is served has no test.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from hack import cases
 from pinfleet_operator.api import crdgen
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -18,16 +22,16 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     """Write or check the generated files below `root`; the exit code."""
     parser = argparse.ArgumentParser(description="Write the generated files.")
     parser.add_argument("--check", action="store_true", help="change nothing; fail if a file is out of date")
-    wanted = crdgen.files()
+    wanted = crdgen.files() | cases.files()
     if not parser.parse_args(arguments).check:
         write(root, wanted)
         return 0
-    troubles = check(root, wanted)
-    for trouble in troubles:
+    troubles, mistakes = check(root, wanted), cases.troubles()
+    for trouble in mistakes + troubles:
         print(trouble, file=sys.stderr)
     if troubles:
         print(CURE, file=sys.stderr)
-    return 1 if troubles else 0
+    return 1 if troubles or mistakes else 0
 
 
 def write(root: Path, wanted: dict[str, str]) -> None:
@@ -58,7 +62,7 @@ def check(root: Path, wanted: dict[str, str]) -> list[str]:
 
 def extra(root: Path, wanted: dict[str, str]) -> list[str]:
     """Files in the generated folders that nothing generates, sorted."""
-    folders = sorted({Path(path).parent for path in wanted})
+    folders = sorted({Path(path).parent for path in wanted if path != cases.FILE})
     present = (file.relative_to(root).as_posix() for folder in folders for file in (root / folder).rglob("*"))
     return sorted(path for path in present if path not in wanted and (root / path).is_file())
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hack.render_chart import render
 
+from hack.render_chart import render
 from localcluster import Cluster, processes
 
 ROOT = Path(__file__).resolve().parent.parent

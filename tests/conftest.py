@@ -1,6 +1,22 @@
-"""Rules for every test: a skipped test is a failed run, since what was not run was not shown."""
+"""Rules for every test: a skipped test is a failed run, since what was not run was not shown; a case has a row."""
 
 import pytest
+
+from tests.cases.rows import ROWS
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse a mark that names no row of the cases."""
+    known = {row.id for row in ROWS}
+    wrong = {
+        f"{item.nodeid}: {case}"
+        for item in items
+        for mark in item.iter_markers("case")
+        for case in mark.args
+        if case not in known
+    }
+    if wrong:
+        raise pytest.UsageError(f"no row of tests/cases/rows.py: {sorted(wrong)}")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -6,6 +6,7 @@ While it sleeps it holds no pod. Steps may be plain functions: they run in threa
 
 import json
 import os
+import time
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -60,6 +61,6 @@ def trace() -> None:
     """Add a line that says which step runs, for which run, where."""
     if TRACE:
         run = pinfleet.current()
-        line = {"run": run.name, "step": run.step, "epoch": run.epoch, "pod": run.pod_uid}
+        line = {"at": time.time(), "run": run.name, "step": run.step, "epoch": run.epoch, "pod": run.pod_uid}
         with Path(TRACE).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")

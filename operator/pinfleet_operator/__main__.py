@@ -25,6 +25,8 @@ from pinfleet_operator.logs import configure
 from pinfleet_operator.wire import PodClient
 
 LEASE_NAME = "pinfleet-operator"
+DEEPEST_JSON = 25_000
+"""kopf reads manifests with the json module, which recurses; the API server takes 10,000 levels of nesting."""
 
 log = structlog.get_logger()
 
@@ -35,6 +37,7 @@ def main() -> None:
         config = read_config()
     except BadConfig as err:
         sys.exit(f"pinfleet-operator cannot start: {err}")
+    sys.setrecursionlimit(DEEPEST_JSON)
     configure(is_verbose=config.is_verbose)
     if config.settings.rules_off:
         log.warning("rules_off", rules=sorted(config.settings.rules_off), what="this is for tests alone")

@@ -21,6 +21,7 @@ from pinfleet_operator.kube.listing import list_all
 from pinfleet_operator.kube.reflector import Reflector
 from pinfleet_operator.kube.resources import AGENT_DEPLOYMENTS, AGENT_RUNS, AGENT_VERSIONS, PODS
 from pinfleet_operator.lease import Leader
+from pinfleet_operator.pod_watch import PodWatch
 from pinfleet_operator.reconcile import FleetQueue, Reconciler
 from pinfleet_operator.runs.dispatch import Dispatch
 from pinfleet_operator.runs.loop import RunLoop
@@ -57,10 +58,11 @@ class ControlPlane:
         self.store = Store(lower_may_replace=not settings.has_rule("16"))
         self._kube, self._clock, self._namespace = ends.kube, ends.clock, namespace
         kube, clock, store = ends.kube, ends.clock, self.store
+        pods = PodWatch(store=store, kube=kube, clock=clock)
         ours = f"{keys.LABEL_FLEET},{keys.LABEL_VERSION}"
         self.reflectors = (
             Reflector(kube, AGENT_VERSIONS, decode_version, store.versions, clock=clock, namespace=namespace),
-            Reflector(kube, PODS, decode_pod, store.pods, clock=clock, namespace=namespace, label_selector=ours),
+            Reflector(kube, PODS, decode_pod, pods, clock=clock, namespace=namespace, label_selector=ours),
             Reflector(kube, AGENT_RUNS, decode_run, store.runs, clock=clock, namespace=namespace),
         )
         self.dispatch = Dispatch(

@@ -18,19 +18,19 @@ from typing import Final, Protocol
 import structlog
 
 from pinfleet_operator.clock import Clock
-from pinfleet_operator.errors import ClusterError, Conflict, NotFound, PinfleetError
+from pinfleet_operator.errors import ClusterError, Conflict, NotFound, NotLeader
 from pinfleet_operator.kube.api import Kube
 from pinfleet_operator.kube.backoff import Jitter
 from pinfleet_operator.kube.lease_object import LeaseObject, Seen, Spec
 
-TRANSITIONS_LIMIT: Final = 2**30
-"""A pod cannot raise the number past this: an int32 at its end could never be raised by the next leader."""
+SLACK_MINUTES: Final = 7 * 24 * 60
+"""How far a pod's word may raise the number above the minutes since 1970.
+
+Terms last longer than a minute on the whole, so no honest number is higher. A pod that lies can thus never take the
+number to where the next leader, after a deleted Lease, could not follow.
+"""
 
 log = structlog.get_logger()
-
-
-class NotLeader(PinfleetError):
-    """This process does not lead, or cannot know that it does; nothing may be written."""
 
 
 class Leader(Protocol):
@@ -156,7 +156,7 @@ class Elector:
 
     async def raise_transitions(self, above: int) -> None:
         """Write a number higher than `above`."""
-        if above >= TRANSITIONS_LIMIT:
+        if above > self._clock.now().timestamp() // 60 + SLACK_MINUTES:
             log.warning("transitions_refused", above=above)
             return
         async with self._writing:

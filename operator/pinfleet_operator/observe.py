@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from pydantic import ValidationError
 
+from pinfleet_operator.api import nesting
 from pinfleet_operator.api.child import PodRecord, VersionRecord
 from pinfleet_operator.api.mirror import PodMirror
 from pinfleet_operator.api.models.agent_deployment import AgentDeploymentSpec, AgentDeploymentStatus
@@ -29,6 +30,8 @@ from pinfleet_operator.store import Store
 
 VERDICT_SECONDS: Final = 300.0
 """A template that the API server refused is asked for again after this: what refuses it may be a changing policy."""
+
+_ANY: Final = msgspec.json.Decoder()
 
 M = TypeVar("M", bound=Model)
 
@@ -70,9 +73,10 @@ class Observer:
 
     async def _fleet(self, namespace: str, name: str) -> FleetState | None:
         try:
-            raw: Any = msgspec.json.decode(await self._kube.get(AGENT_DEPLOYMENTS, namespace, name))
+            text = await self._kube.get(AGENT_DEPLOYMENTS, namespace, name)
         except NotFound:
             return None
+        raw = nesting.decode(_ANY, text)
         where = f"AgentDeployment {namespace}/{name}"
         meta = _required(ObjectMeta, raw.get("metadata"), where)
         spec: AgentDeploymentSpec | None = None
@@ -81,6 +85,8 @@ class Observer:
             spec = AgentDeploymentSpec.model_validate(raw.get("spec"))
         except ValidationError as err:
             error = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in err.errors())
+        if nesting.nests_deeper(text, nesting.VALUE_DEPTH_LIMIT):
+            spec, error = None, f"the manifest nests more than {nesting.VALUE_DEPTH_LIMIT} levels deep"
         return FleetState(
             uid=meta.uid,
             generation=meta.generation,

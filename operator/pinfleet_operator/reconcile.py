@@ -5,6 +5,7 @@ hands over what changed. A fleet that fails backs off alone.
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -14,7 +15,7 @@ from pinfleet_operator.api.child import PodRecord, VersionRecord
 from pinfleet_operator.api.run import RunRecord
 from pinfleet_operator.api.settings import Settings
 from pinfleet_operator.apply import Applier
-from pinfleet_operator.errors import Bug, ClusterError, Conflict, NotLeader, PinfleetError, Unavailable
+from pinfleet_operator.errors import Bug, ClusterError, Conflict, NotLeader, Unavailable
 from pinfleet_operator.kube.api import Kube
 from pinfleet_operator.observe import Observer
 from pinfleet_operator.plan.actions import DropFleet, Plan, SetFleet
@@ -27,6 +28,8 @@ FIRST_RETRY_SECONDS: Final = 0.25
 LONGEST_RETRY_SECONDS: Final = 300.0
 GATHER_SECONDS: Final = 0.02  # changes of pods come in bursts: one pass for all of them
 WORKERS: Final = 4
+NEVER: Final = math.inf
+"""Seconds until the next pass over a name that stands for nothing any more: only an event makes one."""
 
 log = structlog.get_logger()
 
@@ -48,7 +51,10 @@ class Reconciler:
         self._applier = Applier(store=store, kube=kube, memory=self._memory, token_of=token_of)
 
     async def once(self, key: FleetKey) -> float | None:
-        """One pass; returns the seconds until the next, None where only an event makes one.
+        """One pass; returns the seconds until the next, None where it is an event or the resync that makes one.
+
+        It is `NEVER` for a name without fleet and versions, such as one that only a run ever named: whoever may create
+        runs chooses names freely, and each must cost nothing once it was looked at.
 
         Raises:
             ClusterError: the pass is to be made again after a while.
@@ -60,6 +66,7 @@ class Reconciler:
         self._log(key, decided)
         if world.is_synced and world.fleet is None and not world.versions:
             self._memory.forget(key)
+            return NEVER
         return 0.0 if look_again else decided.requeue_after
 
     @staticmethod
@@ -125,11 +132,19 @@ class FleetQueue:
             again = await self._once(key)
         except (Bug, NotLeader):
             raise
-        except (PinfleetError, ValueError, KeyError, TypeError, AttributeError) as err:
+        except Exception as err:  # noqa: BLE001 - one bad fleet must not stall the others: INV-18
             self._back_off(key, err)
             return
         self._failures.pop(key, None)
+        if again == NEVER:
+            self._forget(key)
+            return
         self.queue.add_after(key, self._settings.resync_seconds if again is None else again)
+
+    def _forget(self, key: FleetKey) -> None:
+        """Keep nothing of a name, though its runs may go on making it due: the time of its last count goes later."""
+        loop = asyncio.get_running_loop()
+        loop.call_later(self._settings.count_seconds, self._counted_at.pop, key, None)
 
     def _back_off(self, key: FleetKey, err: Exception) -> None:
         failures = self._failures[key] = self._failures.get(key, 0) + 1

@@ -4,10 +4,12 @@ The scope is the path of branches and of gather's and map's children; n counts t
 calls that overlap have no order, so they have no n: they are refused, on the first run where timing shows it.
 """
 
+import hashlib
 from collections import Counter
 from typing import Final, NamedTuple
 
 from pinfleet.errors import AmbiguousStep
+from pinfleet.wire import WAIT_ID_LIMIT
 
 ROOT: Final = ""
 """Scope of main itself."""
@@ -29,6 +31,15 @@ def child_scope(scope: str, part: str) -> str:
     """Return the scope inside another; the parts are joined by ``/``, which ``part`` may not hold unescaped."""
     escaped = part.replace("%", "%25").replace("/", "%2F")
     return f"{scope}/{escaped}" if scope else escaped
+
+
+def wait_id(key: StepKey) -> str:
+    """Return a wait's identity as the wire has it: where there is no room for it, its end is its hash."""
+    text = str(key)
+    if len(text) <= WAIT_ID_LIMIT:
+        return text
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{text[: WAIT_ID_LIMIT - len(digest) - 1]}~{digest}"
 
 
 class Identities:

@@ -7,20 +7,21 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from pinfleet import clock
 from pinfleet.errors import NestedStep
-from pinfleet.identity import StepKey
+from pinfleet.identity import StepKey, wait_id
 from pinfleet.journal.interface import Batch, WaitRow
 from pinfleet.position import Position
-from pinfleet.wire import Wait
+from pinfleet.wire import WAITS_LIMIT, Wait
 
 if TYPE_CHECKING:
     from pinfleet.runtime import Execution
 
 _CODE: Final = "code"
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class Waiting:
     async def _until_due(self, row: WaitRow) -> None:
         """Return when the timer is due by this clock, or by an offer that names it (rule 15)."""
         left = _seconds_left(row, clock.now().wall)
-        if left <= 0 or str(row.key) in self._fired:
+        if left <= 0 or wait_id(row.key) in self._fired:
             return
         loop = asyncio.get_running_loop()
         fired: asyncio.Future[None] = loop.create_future()
@@ -88,7 +89,7 @@ class Waiting:
         """Fire the timers that an offer names."""
         self._fired.update(ids)
         for wait in list(self._open.values()):
-            if str(wait.row.key) in self._fired:
+            if wait_id(wait.row.key) in self._fired:
                 _set(wait.fired)
 
     # -- who waits -----------------------------------------------------------------------------------------------
@@ -137,14 +138,21 @@ class Waiting:
         return min(_seconds_left(wait.row, now) for wait in self._open.values()) >= park_after_seconds
 
     def listed(self) -> tuple[Wait, ...]:
-        """What the run waits for, as the wire says it."""
-        timers = [
-            Wait(id=str(key), kind="Timer", name=key.name, until=wait.row.until, since=wait.row.since)
-            for key, wait in sorted(self._open.items())
+        """What the run waits for, as the wire says it: of more waits than it has room for, those that are due first.
+
+        The others are in the journal all the same, and are listed once those have fired.
+        """
+        is_code = not all(self._known.values()) and not self._execution.in_flight
+        rows = [wait.row for wait in self._open.values()]
+        if len(rows) > WAITS_LIMIT - is_code:
+            rows = sorted(rows, key=lambda row: (row.until or _NEVER, row.key))[: WAITS_LIMIT - is_code]
+        waits = [
+            Wait(id=wait_id(row.key), kind="Timer", name=row.key.name, until=row.until, since=row.since)
+            for row in sorted(rows, key=lambda row: row.key)
         ]
-        if timers and not all(self._known.values()) and not self._execution.in_flight:
-            timers.append(Wait(id=_CODE, kind="Code", name="code outside ctx"))
-        return tuple(timers)
+        if waits and is_code:
+            waits.append(Wait(id=_CODE, kind="Code", name="code outside ctx"))
+        return tuple(waits)
 
 
 def _seconds_left(row: WaitRow, now: datetime) -> float:

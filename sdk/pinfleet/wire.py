@@ -6,7 +6,7 @@ fields are ignored, so that an older end reads a newer one. Times are RFC 3339 i
 """
 
 from datetime import datetime
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -18,6 +18,18 @@ POD_HEADER: Final = "Pinfleet-Pod"
 
 LEADER_HEADER: Final = "Pinfleet-Leader"
 """The caller's leaseTransitions; one lower than the highest seen is answered 409 ``stale_leader`` with that number."""
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 2)]
+"""An epoch, a number of steps, a leader's number: each is stored as an int32, and so is the next one above it."""
+
+Change = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+"""Number of a change in a pod's listing; JSON readers hold it exactly."""
+
+WAITS_LIMIT: Final = 256
+"""Most waits that a listing has room for: those that are due first."""
+
+WAIT_ID_LIMIT: Final = 512
+"""Most characters of a wait's id, and of its name."""
 
 RunState = Literal[
     "running", "parked", "succeeded", "failed", "cancelled", "limit", "drained", "fenced", "incompatible"
@@ -58,7 +70,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class Wait(Message, frozen=True, kw_only=True):
     """One thing that a run waits for."""
 
-    id: str  # stable identity of the wait within its run
+    id: str  # stable identity of the wait within its run; at most WAIT_ID_LIMIT characters
     kind: WaitKind
     name: str = ""  # what the author called it
     until: datetime | None = None  # when a timer is due or an approval expires; None: no end
@@ -85,12 +97,12 @@ class RunListing(Message, frozen=True, kw_only=True, omit_defaults=True):
 
     uid: str
     name: str = ""  # the run's name, as offered; with it the operator finds the object of a uid that it does not know
-    epoch: int
+    epoch: Count
     state: RunState
-    steps: int = 0  # steps committed in the journal, over all epochs
-    waiting_for: tuple[Wait, ...] = ()
+    steps: Count = 0  # steps committed in the journal, over all epochs
+    waiting_for: tuple[Wait, ...] = ()  # at most WAITS_LIMIT
     outcome: Outcome | None = None
-    journal_epoch: int | None = None  # when fenced: the epoch that the journal knows
+    journal_epoch: Count | None = None  # when fenced: the epoch that the journal knows
 
 
 class Identity(Message, frozen=True, kw_only=True):
@@ -105,8 +117,8 @@ class Identity(Message, frozen=True, kw_only=True):
 class StateAnswer(Identity, frozen=True, kw_only=True):
     """Answer of ``GET /state``: the runs changed after the asked number, or all of them when ``full``."""
 
-    n: int  # number of the newest change in this answer
-    capacity: int  # most runs held at once, listed and not acked
+    n: Change  # number of the newest change in this answer
+    capacity: Count  # most runs held at once, listed and not acked
     draining: bool = False
     full: bool = False
     runs: tuple[RunListing, ...] = ()
@@ -115,7 +127,7 @@ class StateAnswer(Identity, frozen=True, kw_only=True):
 class Accepted(Identity, frozen=True, kw_only=True):
     """Answer of an accepted offer (202), ack (200), or end (202): the change is part of ``/state`` from ``n`` on."""
 
-    n: int
+    n: Change
 
 
 class Refusal(Identity, frozen=True, kw_only=True):
@@ -123,13 +135,13 @@ class Refusal(Identity, frozen=True, kw_only=True):
 
     code: ErrorCode
     message: str
-    value: int | str | None = None
+    value: Count | str | None = None
 
 
 class OfferLimits(Message, frozen=True, kw_only=True):
     """What the run may still use."""
 
-    max_steps: int  # total over all epochs, against the journal's count
+    max_steps: Count  # total over all epochs, against the journal's count
     active_seconds_left: float
 
 
@@ -145,8 +157,8 @@ class Offer(Message, frozen=True, kw_only=True):
 
     name: str
     version: str
-    epoch: int
-    attempt: int
+    epoch: Count
+    attempt: Count
     limits: OfferLimits
     input: msgspec.Raw = msgspec.Raw(b"null")  # any JSON
     messages: tuple[msgspec.Raw, ...] = ()

@@ -13,11 +13,6 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from tests.contract.place import EVERYWHERE, Place
-from tests.fakes.apiserver import FakeApiServer
-from tests.sim.api import Client
-from tests.sim.net import Net
-from tests.sim.server import Server
 
 from localcluster import Cluster
 from pinfleet_operator.clock import SystemClock
@@ -26,6 +21,11 @@ from pinfleet_operator.kube.api import Kube
 from pinfleet_operator.kube.client import KubeClient
 from pinfleet_operator.kube.credentials import load_endpoint
 from pinfleet_operator.kube.resources import AGENT_RUNS, NAMESPACES
+from tests.contract.place import EVERYWHERE, Place
+from tests.fakes.apiserver import FakeApiServer
+from tests.sim.api import Client
+from tests.sim.net import Net
+from tests.sim.server import Server
 
 ROOT = Path(__file__).resolve().parents[2]
 

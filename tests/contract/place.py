@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from tests.fakes.apiserver import FakeApiServer
 
 from pinfleet_operator.kube.api import Kube
 from pinfleet_operator.kube.resources import AGENT_RUNS, Resource
+from tests.fakes.apiserver import FakeApiServer
 
 Json = dict[str, Any]
 

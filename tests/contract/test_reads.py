@@ -1,14 +1,17 @@
 """What LIST and watch show, in which order, and as of when."""
 
 import asyncio
+from contextlib import aclosing
 
 import pytest
-from tests.contract.place import Place, beyond_sim, encoded, names, version
 
+from pinfleet_operator.api.run import decode_run
 from pinfleet_operator.errors import Rejected, Unavailable
 from pinfleet_operator.kube import listing
+from pinfleet_operator.kube.events import decode_event
 from pinfleet_operator.kube.listing import list_all
 from pinfleet_operator.kube.resources import AGENT_RUNS
+from tests.contract.place import Place, beyond_sim, encoded, names, version, with_schemas
 
 
 async def test_a_list_is_by_name_and_has_a_version_of_its_own(place: Place) -> None:
@@ -234,3 +237,23 @@ async def test_an_object_of_a_megabyte_comes_whole_through_a_watch(place: Place)
         await place.kube.create(AGENT_RUNS, place.namespace, encoded(body))
         event = await stream.change()
     assert len(event["object"]["spec"]["task"]["input"]) == 900_000
+
+
+@with_schemas
+@pytest.mark.parametrize("levels", [201, 5_000, 9_000])
+async def test_what_the_server_takes_at_any_depth_is_read(place: Place, levels: int) -> None:
+    """Its own limit is 10,000 levels; what it adds of its own to such an object nests as deep."""
+    body = encoded(
+        {
+            "apiVersion": "pinfleet.dev/v1alpha1",
+            "kind": "AgentRun",
+            "metadata": {"name": "run"},
+            "spec": {"task": {"agentDeployment": "fleet", "input": "deep"}},
+        }
+    ).replace(b'"deep"', b'{"a":' * levels + b"1" + b"}" * levels)
+    assert decode_run(await place.kube.create(AGENT_RUNS, place.namespace, body)).is_input_too_deep
+    found = await list_all(place.kube, AGENT_RUNS, namespace=place.namespace)
+    assert [decode_run(item).is_input_too_deep for item in found.items] == [True]
+    async with aclosing(place.kube.watch(AGENT_RUNS, namespace=place.namespace, send_initial_events=True)) as lines:
+        event = decode_event(await anext(lines))
+    assert decode_run(event.raw).is_input_too_deep

@@ -1,10 +1,20 @@
 """What a write does, and what fences it."""
 
 import pytest
-from tests.contract.place import Place, beyond_sim, decoded, encoded, version, with_schemas
 
 from pinfleet_operator.errors import Conflict, NotFound, Rejected, Unavailable
-from pinfleet_operator.kube.resources import AGENT_RUNS, LEASES
+from pinfleet_operator.kube.resources import (
+    AGENT_DEPLOYMENTS,
+    AGENT_RUNS,
+    AGENT_VERSIONS,
+    LEASES,
+    NAMESPACES,
+    PODS,
+    PVCS,
+    SECRETS,
+    Resource,
+)
+from tests.contract.place import Place, beyond_sim, decoded, encoded, version, with_schemas
 
 
 async def test_a_name_is_given_once(place: Place) -> None:
@@ -159,6 +169,33 @@ async def test_what_is_not_there_is_not_found(place: Place) -> None:
         await place.set_phase("nobody", "Running")
     with pytest.raises(NotFound):
         await place.kube.delete(AGENT_RUNS, place.namespace, "nobody")
+
+
+@beyond_sim
+@pytest.mark.parametrize("resource", [AGENT_DEPLOYMENTS, AGENT_VERSIONS, PODS, SECRETS, PVCS, LEASES, NAMESPACES])
+async def test_every_kind_says_that_an_object_is_not_there(place: Place, resource: Resource) -> None:
+    """The answer names what was asked for, in the same words for every kind."""
+    with pytest.raises(NotFound):
+        await place.kube.get(resource, place.namespace if resource.is_namespaced else None, "nobody")
+
+
+@beyond_sim
+async def test_a_version_that_is_not_served_says_nothing_about_its_objects(place: Place) -> None:
+    """Its 404 is not taken for an object that is gone."""
+    await place.create("run")
+    unserved = Resource(AGENT_RUNS.group, "v9", AGENT_RUNS.plural, AGENT_RUNS.kind)
+    with pytest.raises(Unavailable):
+        await place.kube.get(unserved, place.namespace, "run")
+    with pytest.raises(Unavailable):
+        await place.kube.delete(unserved, place.namespace, "run")
+
+
+@with_schemas
+async def test_creating_in_a_namespace_that_is_not_there_is_not_found(place: Place) -> None:
+    """With its namespace, an object is gone too."""
+    made = {key: value for key, value in (await place.create("run")).items() if key != "metadata"}
+    with pytest.raises(NotFound):
+        await place.kube.create(AGENT_RUNS, "nowhere", encoded({**made, "metadata": {"name": "run"}}))
 
 
 async def test_a_finalizer_holds_an_object_until_it_is_taken_off(place: Place) -> None:

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from aiohttp import web
+
+from pinfleet_operator.api.keys import API_VERSION, GROUP
+from pinfleet_operator.kube.credentials import Endpoint, FixedToken
 from tests.fakes.faults import Answer, Break, Cut, Fault, Injected, Silence, When
 from tests.fakes.memory import Json, Memory, RefusedError, Scope
-
-from pinfleet_operator.kube.credentials import Endpoint, FixedToken
 
 ENDS_SNAPSHOT: Final = {"k8s.io/initial-events-end": "true"}
 TOKEN: Final = "fake"  # noqa: S105 - of a fake
@@ -23,6 +24,7 @@ TOKEN: Final = "fake"  # noqa: S105 - of a fake
 class Path:
     """What a URL names."""
 
+    group: str  # empty: the core group
     plural: str
     namespace: str | None
     name: str | None
@@ -89,13 +91,15 @@ class FakeApiServer:
             return _injected(fault)
         if isinstance(fault, Silence | Cut):
             return await self._lose(request, fault)
+        if not _is_served(request.path):
+            return web.Response(status=404, text="404 page not found")
         try:
             path = _parse(request.path)
             if request.query.get("watch") == "true":
                 return await _Stream(self, request, path, fault).run()
             return web.json_response(await self._serve(request, path), status=201 if request.method == "POST" else 200)
         except RefusedError as err:
-            return _status(err.code, err.reason, str(err))
+            return _status(err.code, err.reason, str(err), about=_parse(request.path))
 
     def _strike(self, request: web.Request) -> Fault | None:
         for injected in self._faults:
@@ -259,18 +263,27 @@ def _key(item: Json) -> tuple[str, str]:
     return item["metadata"].get("namespace", ""), item["metadata"]["name"]
 
 
+def _is_served(path: str) -> bool:
+    """Whether the group's version is one that the CRDs serve."""
+    return not path.startswith(f"/apis/{GROUP}/") or path.startswith(f"/apis/{API_VERSION}/")
+
+
 def _parse(path: str) -> Path:
     parts = path.strip("/").split("/")
-    parts = parts[2:] if parts[0] == "api" else parts[3:]
+    group, parts = ("", parts[2:]) if parts[0] == "api" else (parts[1], parts[3:])
     namespace = None
     if parts[0] == "namespaces" and len(parts) > 2:
         namespace, parts = parts[1], parts[2:]
     rest: list[Any] = [*parts[1:], None, None]
-    return Path(parts[0], namespace, rest[0], rest[1])
+    return Path(group, parts[0], namespace, rest[0], rest[1])
 
 
-def _status(code: int, reason: str, message: str, headers: dict[str, str] | None = None) -> web.Response:
-    body = {"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": message}
+def _status(
+    code: int, reason: str, message: str, headers: dict[str, str] | None = None, *, about: Path | None = None
+) -> web.Response:
+    body: Json = {"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": message}
+    if about is not None and about.name is not None:
+        body["details"] = {"name": about.name, "kind": about.plural} | ({"group": about.group} if about.group else {})
     return web.json_response(body, status=code, headers=headers)
 
 

@@ -4,11 +4,11 @@ import json
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 
-from tests.fakes.memory import Json, Memory, RefusedError
-
+from pinfleet_operator.errors import ClusterError
 from pinfleet_operator.kube.answers import Call, failure
 from pinfleet_operator.kube.api import Match, Propagation
 from pinfleet_operator.kube.resources import Resource
+from tests.fakes.memory import Json, Memory, RefusedError
 
 
 class MemoryKube:
@@ -26,7 +26,7 @@ class MemoryKube:
         try:
             return _encoded(self.memory.get(resource.plural, namespace or "", name))
         except RefusedError as err:
-            raise failure(Call("get", resource, namespace, name), err.code, str(err).encode()) from err
+            raise _failure(Call("get", resource, namespace, name), err) from err
 
     async def list_page(
         self,
@@ -48,7 +48,7 @@ class MemoryKube:
         try:
             return _encoded(self.memory.create(resource.plural, namespace or "", json.loads(body), dry_run=dry_run))
         except RefusedError as err:
-            raise failure(Call("create", resource, namespace), err.code, str(err).encode()) from err
+            raise _failure(Call("create", resource, namespace), err) from err
 
     async def merge_patch(
         self, resource: Resource, namespace: str | None, name: str, body: bytes, *, subresource: str | None = None
@@ -58,7 +58,7 @@ class MemoryKube:
             patch, status = json.loads(body), subresource == "status"
             return _encoded(self.memory.patch(resource.plural, namespace or "", name, patch, status=status))
         except RefusedError as err:
-            raise failure(Call("patch", resource, namespace, name), err.code, str(err).encode()) from err
+            raise _failure(Call("patch", resource, namespace, name), err) from err
 
     async def json_patch(
         self, resource: Resource, namespace: str | None, name: str, body: bytes, *, subresource: str | None = None
@@ -93,6 +93,11 @@ class MemoryKube:
     ) -> AsyncGenerator[bytes, None]:
         """Not needed by any scenario yet."""
         raise NotImplementedError
+
+
+def _failure(call: Call, err: RefusedError) -> ClusterError:
+    about = {"name": call.name or "", "group": call.resource.group, "kind": call.resource.plural}
+    return failure(call, err.code, _encoded({"reason": err.reason, "message": str(err), "details": about}))
 
 
 def _encoded(item: Json) -> bytes:

@@ -5,13 +5,12 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.fakes.kube import MemoryKube
-from tests.fakes.memory import Memory
-from tests.sim.loop import VirtualClock, run_virtual
-
 from pinfleet_operator.errors import Unavailable
 from pinfleet_operator.kube.resources import Resource
 from pinfleet_operator.lease import Elector, LeaseTimes
+from tests.fakes.kube import MemoryKube
+from tests.fakes.memory import Memory
+from tests.sim.loop import VirtualClock, run_virtual
 
 
 class FaultyKube(MemoryKube):

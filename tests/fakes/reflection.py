@@ -5,12 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.fakes.apiserver import FakeApiServer
-from tests.fakes.memory import Scope
-
 from pinfleet_operator.clock import SystemClock
 from pinfleet_operator.kube.client import KubeClient
 from pinfleet_operator.kube.reflector import Reflector
+from tests.fakes.apiserver import FakeApiServer
+from tests.fakes.memory import Scope
 
 Json = dict[str, Any]
 

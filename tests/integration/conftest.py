@@ -1,12 +1,13 @@
-"""The stage of the integration tests: one real API server for the session, with CRDs and RBAC as a user installs them."""
+"""The stage of the integration tests: one real API server per session, with CRDs and RBAC as a user installs them."""
 
 from collections.abc import Iterator
 
 import pytest
-from localcluster import Cluster
 
 from hack.stage import Stage
+from localcluster import Cluster
 from tests.integration.fleet import IMAGES
+from tests.integration.recorder import Recorder, recording_of
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +25,10 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 def cluster(stage: Stage) -> Cluster:
     """The stage's cluster; `cluster.kubeconfig` is its administrator's."""
     return stage.cluster
+
+
+@pytest.fixture(scope="session")
+def recorder(stage: Stage) -> Iterator[Recorder]:
+    """What happens on the stage, from now on."""
+    with recording_of(stage.cluster) as made:
+        yield made

@@ -16,6 +16,7 @@ TERMINAL = {"Succeeded", "Failed", "Cancelled", "TimedOut"}
 class Traced:
     """One beginning of a step's body."""
 
+    at: float
     run: str
     step: int
     epoch: int
@@ -23,12 +24,17 @@ class Traced:
     version: str
 
 
+def trace_file(stage: Stage, namespace: str) -> Path:
+    """Where the agents of a namespace write their trace."""
+    return stage.state / f"{namespace}.trace"
+
+
 class Fleet:
     """One AgentDeployment of the test agent, in a namespace of its own."""
 
     def __init__(self, stage: Stage, namespace: str, name: str = "steps") -> None:
         self.stage, self.namespace, self.name = stage, namespace, name
-        self.trace = stage.state / f"{namespace}.trace"
+        self.trace = trace_file(stage, namespace)
         stage.kubectl("create", "namespace", namespace)
         stage.apply(self._claim(), namespace)
 
@@ -40,7 +46,11 @@ class Fleet:
             "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
         }
 
-    def deploy(
+    def deploy(self, version: str = "v1", **given: Any) -> None:
+        """Apply the fleet with this version of the agent; `given` goes to `manifest`."""
+        self.stage.apply(self.manifest(version, **given), self.namespace)
+
+    def manifest(
         self,
         version: str = "v1",
         *,
@@ -48,8 +58,8 @@ class Fleet:
         annotations: dict[str, str] | None = None,
         env: dict[str, str] | None = None,
         **spec: Any,
-    ) -> None:
-        """Apply the fleet with this version of the agent."""
+    ) -> Json:
+        """The fleet with this version of the agent; `spec` adds to its spec."""
         variables = {"TRACE": str(self.trace), "CODE": version} | (env or {})
         container = {
             "name": "agent",
@@ -68,16 +78,19 @@ class Fleet:
             "state": {"sqlite": {"claimName": "state"}},
             "template": template,
         }
-        manifest = {
+        return {
             "apiVersion": "pinfleet.dev/v1alpha1",
             "kind": "AgentDeployment",
             "metadata": {"name": self.name},
             "spec": known | spec,
         }
-        self.stage.apply(manifest, self.namespace)
 
     def start(self, name: str, *, limits: Json | None = None, version: str | None = None, **given: Any) -> None:
         """Create a run; `given` is its input."""
+        self.start_with(name, given, limits=limits, version=version)
+
+    def start_with(self, name: str, given: Any, *, limits: Json | None = None, version: str | None = None) -> None:
+        """Create a run with any JSON as its input."""
         task: Json = {"agentDeployment": self.name, "input": given}
         if limits is not None:
             task["limits"] = limits
@@ -107,9 +120,10 @@ class Fleet:
         """One version's entry in the fleet's status."""
         return next((v for v in self.status().get("versions", []) if v["name"] == name), {})
 
-    def condition(self, kind: str) -> Json:
-        """One condition of the fleet."""
-        return next((c for c in self.status().get("conditions", []) if c["type"] == kind), {})
+    def condition(self, kind: str, fleet: str | None = None) -> Json:
+        """One condition of the fleet, or of another one in its namespace."""
+        status = self.stage.get("agentdeployment", fleet or self.name, self.namespace).get("status", {})
+        return next((c for c in status.get("conditions", []) if c["type"] == kind), {})
 
     def pods(self, version: str | None = None) -> list[Json]:
         """The fleet's pods, of one version or all."""

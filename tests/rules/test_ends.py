@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from tests.rules.stage import names, play
 from tests.sim.net import Fault
 from tests.sim.world import World
@@ -39,21 +41,25 @@ async def _cancel_what_lost_its_pod(world: World) -> None:
     assert len(world.record.begun) == begun, "a cancelled run began a step on its next pod"
 
 
+@pytest.mark.case("protocol: rule 10", "runs: a cancel meets a run that finishes")
 def test_rule_10_an_end_that_the_pod_reports_wins() -> None:
     """A cancel that meets a recorded success leaves the success."""
     assert play(_cancel_what_has_succeeded, has_faults=False) == []
 
 
+@pytest.mark.case("protocol: rule 10")
 def test_rule_10_code_that_does_not_stop_is_ended_after_its_grace() -> None:
     """The pod commits the end of a cancelled run whose code ignores it."""
     assert play(_cancel_deaf_code, seconds=60) == []
 
 
+@pytest.mark.case("protocol: rule 10")
 def test_rule_10_a_silent_pod_goes() -> None:
     """A pod that neither ends a cancelled run nor answers is deleted; its other runs go on elsewhere, uncharged."""
     assert play(_cancel_on_a_silent_pod, seconds=240) == []
 
 
+@pytest.mark.case("protocol: rule 10", "runs: a cancel meets an offer")
 def test_rule_10_a_run_without_its_pod_ends_through_a_claim_that_executes_nothing() -> None:
     """A cancelled run whose pod is gone ends on another pod of its version, and begins no step there."""
     assert play(_cancel_what_lost_its_pod) == []

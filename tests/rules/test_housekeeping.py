@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from tests.rules.stage import play, ready_pods
 from tests.sim.world import World
 
@@ -51,6 +53,7 @@ def test_a_run_that_is_gone_leaves_no_memory() -> None:
     assert play(scenario) == []
 
 
+@pytest.mark.case("runs: the fleet is paused")
 def test_a_free_slot_reaches_a_run_that_may_take_it() -> None:
     """While the fleet is paused, new runs that stand in line do not keep a due one from its slot."""
 

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from tests.rules.stage import names, play
 from tests.sim.world import World
 
@@ -35,11 +37,13 @@ async def _delete_the_lease(world: World) -> None:
     world.start("b", steps=2)
 
 
+@pytest.mark.case("protocol: rule 8")
 def test_rule_08_a_leader_that_slept_changes_nothing() -> None:
     """What a former leader still sends when it wakes does not end, move or repeat a run."""
     assert play(_sleep_and_wake, has_faults=False) == []
 
 
+@pytest.mark.case("protocol: rule 8")
 def test_rule_08_a_deleted_lease_does_not_lock_the_fleet_out() -> None:
     """A leader whose number is lower than the pods have seen raises it and goes on."""
     assert names(play(_delete_the_lease)) == set()

@@ -1,5 +1,7 @@
 """Rules 1, 2 and 5: from an assignment to the pod that holds the run, and from its end to the ack."""
 
+import pytest
+
 from tests.rules.stage import names, once, play
 from tests.sim.net import Fault
 from tests.sim.world import World
@@ -30,6 +32,7 @@ async def _lose_an_offer(world: World) -> None:
 SCENARIOS_1 = (_lose_the_reply_of_an_assignment, _die_between_assignment_and_offer, _lose_an_offer)
 
 
+@pytest.mark.case("protocol: rule 1", "runs: the answer is lost after the offer was accepted")
 def test_rule_01_a_run_stays_in_work_until_its_pod_holds_it() -> None:
     """An assignment whose reply, offer or operator is lost is offered again at its epoch, uncharged, and ends."""
     assert [play(each, has_faults=False) for each in SCENARIOS_1] == [[], [], []]
@@ -49,6 +52,7 @@ async def _lose_the_write_of_an_end(world: World) -> None:
     world.operator.api_net.script = once("patch agentruns", "a", Fault(loses_request=True))
 
 
+@pytest.mark.case("protocol: rule 2")
 def test_rule_02_an_end_is_listed_until_its_write_is_confirmed() -> None:
     """A run whose end could not be written the first time ends with the outcome that its journal recorded."""
     assert play(_lose_the_write_of_an_end, has_faults=False) == []
@@ -74,6 +78,7 @@ async def _restart_in_place(world: World) -> None:
     world.kubelet.restart_in_place(world.run("a")["podUID"])
 
 
+@pytest.mark.case("protocol: rule 5")
 def test_rule_05_another_boot_of_the_same_pod_is_a_lost_pod() -> None:
     """A run whose container started again in place is assigned anew, as an attempt that is charged."""
 

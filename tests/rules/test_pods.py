@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from tests.rules.stage import names, play, ready_pods
 from tests.sim.world import NAMESPACE, World
 
@@ -40,16 +42,19 @@ async def _lose_a_node(world: World) -> None:
     world.kubelet.lose_node(world.run("a")["podUID"])
 
 
+@pytest.mark.case("protocol: rule 6", "runs: a poll is cut, late, out of order or doubled")
 def test_rule_06_a_cut_poll_is_not_a_lost_pod() -> None:
     """A pod that is silent for a while goes on with its runs, and no step begins a second time."""
     assert play(_blip, has_faults=False) == []
 
 
+@pytest.mark.case("protocol: rule 6")
 def test_rule_06_no_pod_is_deleted_where_none_answers() -> None:
     """An operator that reaches no pod at all deletes none."""
     assert play(_cut_off_the_operator, seconds=400, has_faults=False) == []
 
 
+@pytest.mark.case("runs: two pods believe they own a run")
 def test_rule_06_a_run_on_a_lost_node_is_assigned_anew_after_a_while() -> None:
     """A pod whose deletion hangs for nodeLostSeconds counts as gone."""
     assert play(_lose_a_node, seconds=600) == []
@@ -72,6 +77,7 @@ async def _delete_a_running_run(world: World) -> None:
     assert begun == [], "the run's pod goes on paying"
 
 
+@pytest.mark.case("protocol: rule 11")
 def test_rule_11_a_listed_run_whose_object_is_gone_is_told_to_end() -> None:
     """A run that was deleted by hand stops, and its pod forgets it."""
 
@@ -110,6 +116,7 @@ async def _reuse_an_address(world: World) -> None:
     world.kubelet.vanish(uid)
 
 
+@pytest.mark.case("protocol: rule 12", "draining: a pod is replaced under the same name")
 def test_rule_12_a_pod_that_was_not_meant_takes_nothing() -> None:
     """Offers and polls for a pod whose address another one has change nothing there."""
     assert play(_reuse_an_address) == []
@@ -149,6 +156,7 @@ async def _restore_the_run(world: World) -> None:
     world.add_operator(leads=True)
 
 
+@pytest.mark.case("protocol: rule 13")
 def test_rule_13_an_epoch_goes_on_above_the_journals() -> None:
     """A run whose object went back is assigned above the epoch that its journal knows, and ends once."""
 

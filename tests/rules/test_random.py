@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from pinfleet.rules import without
 from tests.sim.chaos import live_through
 from tests.sim.loop import run_virtual
@@ -17,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 COUNT, SECONDS = 25, 20.0
 
 
+@pytest.mark.case("runs: clocks jump, both ways")
 def test_random_schedules_break_nothing() -> None:
     """Whatever fails, in whatever order, every run ends once, on its version, with the outcome that its journal has."""
     given = os.environ.get("SIM_SEED")

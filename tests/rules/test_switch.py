@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from tests.rules.stage import names, play
 from tests.sim.net import Fault
 from tests.sim.world import NAMESPACE, World
@@ -22,6 +24,7 @@ async def _answer_a_promote_late(world: World) -> None:
     is_done = True
 
 
+@pytest.mark.case("protocol: rule 3")
 def test_rule_03_no_pin_while_the_outcome_of_a_promote_is_unknown() -> None:
     """A run that is created after the switch committed gets the new version, though its answer is not there yet."""
     assert play(_answer_a_promote_late) == []
@@ -49,6 +52,7 @@ async def _pin_while_it_is_counted(world: World) -> None:
     world.operator.api_net.script = lambda _verb, _name: None
 
 
+@pytest.mark.case("protocol: rule 7", "draining: a run comes between counting and scaling down")
 def test_rule_07_a_count_to_zero_waits_for_pins_in_flight() -> None:
     """A version is not retired while the pin of a run to it is under way."""
     assert play(_pin_while_it_is_counted) == []
@@ -91,6 +95,7 @@ def _refused_writes(*, operator_off: tuple[str, ...] = ()) -> int:
     return seen[0]
 
 
+@pytest.mark.case("protocol: rule 16")
 def test_rule_16_a_lower_resource_version_never_replaces_a_higher() -> None:
     """Late echoes of older states cause no second write; not even an API server without preconditions sees one."""
     assert _refused_writes() <= 1

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from tests.rules.stage import names, play, ready_pods
 from tests.sim.net import Fault
 from tests.sim.world import World
@@ -31,6 +33,7 @@ async def _cancel_while_it_parks(world: World) -> None:
     assert await world.until(lambda: world.run("a").get("phase") in {"Parked", "Cancelled"})
 
 
+@pytest.mark.case("protocol: rule 9")
 def test_rule_09_waking_is_a_condition_on_the_object() -> None:
     """A timer that went off, or a cancel that came, before the park was written is acted upon afterwards."""
     assert play(_park_too_late, has_faults=False) == []
@@ -83,11 +86,13 @@ def _outcome_of_slow_progress(*, operator_off: tuple[str, ...] = ()) -> str:
     return seen[0]
 
 
+@pytest.mark.case("protocol: rule 14", "draining: nodes are drained over and over")
 def test_rule_14_drains_are_not_charged() -> None:
     """A run that is drained more often than maxAttempts goes on to its end."""
     assert _outcome_of_many_drains() == "Completed"
 
 
+@pytest.mark.case("protocol: rule 14")
 def test_rule_14_progress_resets_attempts() -> None:
     """A run whose pod dies after each step, more often than maxAttempts, goes on to its end."""
     assert _outcome_of_slow_progress() == "Completed"
@@ -112,6 +117,7 @@ async def _wake_on_a_slow_clock(world: World) -> None:
     assert await world.until(lambda: world.run("a").get("epoch", 0) > 1)
 
 
+@pytest.mark.case("protocol: rule 15", "runs: clocks jump, both ways")
 def test_rule_15_a_timer_that_the_operator_saw_due_fires() -> None:
     """A run that is woken on a pod whose clock is behind goes on, with one wake for its one park."""
     assert play(_wake_on_a_slow_clock, has_faults=False) == []

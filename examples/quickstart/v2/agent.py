@@ -8,6 +8,7 @@ journal to which every execution of a step adds a line, which shows that no reco
 import asyncio
 import json
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,6 +74,7 @@ def trace(step: int) -> None:
     """Add a line that says which step runs, for which run, where."""
     if TRACE:
         run = pinfleet.current()
-        line = {"run": run.name, "step": step, "version": VERSION, "epoch": run.epoch, "pod": run.pod_uid}
+        where = {"version": VERSION, "epoch": run.epoch, "pod": run.pod_uid}
+        line = {"at": time.time(), "run": run.name, "step": step, **where}
         with Path(TRACE).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")

@@ -9,6 +9,7 @@ from typing import Final, Literal
 import msgspec
 
 from pinfleet_operator.api import keys
+from pinfleet_operator.api.nesting import VALUE_DEPTH_LIMIT, decode, nests_deeper
 
 PodPhase = Literal["Pending", "Running", "Succeeded", "Failed", "Unknown"]
 
@@ -60,7 +61,7 @@ class VersionRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     spec_hash: str
     port: int
     runs_per_pod: int
-    claim_name: str | None  # the journal's claim; None: the fleet keeps no state
+    claim_name: str | None  # the journal's claim; None: it goes with its pod
     schema_version: int
     template: msgspec.Raw  # pod template as rendered when the version was made
     status: msgspec.Raw  # as stored; only compared with what is to be written
@@ -131,8 +132,8 @@ _POD: Final = msgspec.json.Decoder(_PodObject)
 
 
 def decode_pod(raw: bytes | msgspec.Raw) -> PodRecord:
-    """Read a pod's JSON; raises ``msgspec.ValidationError`` if it is none."""
-    found = _POD.decode(raw)
+    """Read a pod's JSON; raises ``msgspec.MsgspecError`` if it is none."""
+    found = decode(_POD, raw)
     meta, status = found.metadata, found.status
     conditions = {c.type: c for c in status.conditions}
     agent = _agent_status(status.container_statuses)
@@ -208,9 +209,11 @@ _VERSION: Final = msgspec.json.Decoder(_VersionObject)
 
 
 def decode_version(raw: bytes | msgspec.Raw) -> VersionRecord:
-    """Read an AgentVersion's JSON; raises ``msgspec.ValidationError`` if it does not fit the schema."""
-    found = _VERSION.decode(raw)
+    """Read an AgentVersion's JSON; raises ``msgspec.MsgspecError`` if it does not fit the schema."""
+    found = decode(_VERSION, raw)
     meta, spec = found.metadata, found.spec
+    if nests_deeper(bytes(spec.template), VALUE_DEPTH_LIMIT):  # a part may be missing; no pod is made from the rest
+        raise msgspec.ValidationError(f"spec.template nests deeper than {VALUE_DEPTH_LIMIT} levels")
     return VersionRecord(
         uid=meta.uid,
         namespace=meta.namespace,

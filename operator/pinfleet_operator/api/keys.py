@@ -25,6 +25,7 @@ STATE_DIR: Final = "/var/lib/pinfleet/state"
 STATE_FILE: Final = "/var/lib/pinfleet/state/journal.db"
 AGENT_CONTAINER: Final = "agent"  # name of the container that speaks the run protocol, unless there is only one
 DEFAULT_PORT: Final = 8080
+SECRET_TYPE: Final = "pinfleet.dev/token"  # noqa: S105 - of a version's Secret; the API server lets no type change
 
 # Conditions of a fleet.
 READY: Final = "Ready"  # an active version serves; a draining one does not make it unready
@@ -51,6 +52,7 @@ STEP_LIMIT: Final = "StepLimit"  # Failed: maxSteps
 ATTEMPTS_EXHAUSTED: Final = "AttemptsExhausted"  # Failed: its executions kept dying
 VERSION_NOT_LIVE: Final = "VersionNotLive"  # Failed: spec.task.version is neither active nor candidate
 LIMITS_EXCEED_FLEET: Final = "LimitsExceedFleet"  # Failed: a run may only lower the fleet's limits
+INPUT_TOO_DEEP: Final = "InputTooDeep"  # Failed: nested deeper than 200 levels
 INPUT_TOO_LARGE: Final = "InputTooLarge"  # Failed: over 32 KiB; large things go by reference
 RESULT_REFUSED: Final = "ResultRefused"  # Failed: the API server does not take the result
 JOURNAL_UNREACHABLE: Final = "JournalUnreachable"  # ended without asking the journal: no pod could answer
@@ -64,6 +66,7 @@ POD_UNREACHABLE: Final = "PodUnreachable"  # still Running: its pod does not ans
 OFFER_REFUSED: Final = "OfferRefused"  # still Running: its pod refuses the offer, such as for want of its database
 WRITE_REFUSED: Final = "WriteRefused"  # the API server refuses what is to be written; see the message
 
+TOO_MANY_VERSIONS: Final = "TooManyVersions"  # Accepted=False: old versions still have runs; no further one is made
 VERSION_NAME_REUSED: Final = "VersionNameReused"  # Accepted=False: same spec.version, other template
 INVALID_TEMPLATE: Final = "InvalidTemplate"  # Accepted=False: the dry run refuses the pod, or a reserved key is set
 INVALID_SPEC: Final = "InvalidSpec"  # Accepted=False: the spec does not fit the schema

@@ -10,6 +10,7 @@ from typing import Final, Literal
 import msgspec
 
 from pinfleet.wire import Wait
+from pinfleet_operator.api.nesting import VALUE_DEPTH_LIMIT, decode, nests_deeper
 
 Phase = Literal["Pending", "Running", "Parked", "Held", "Succeeded", "Failed", "Cancelled", "TimedOut"]
 
@@ -83,6 +84,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reason: str
     message: str
     reason_since: datetime | None  # since when the Succeeded condition has this reason
+    is_input_too_deep: bool = False  # over VALUE_DEPTH_LIMIT; then input_bytes may count a part alone
 
     @property
     def is_open(self) -> bool:
@@ -153,18 +155,19 @@ _DECODER: Final = msgspec.json.Decoder(_RunObject)
 
 
 def decode_run(raw: bytes | msgspec.Raw) -> RunRecord:
-    """Read an AgentRun's JSON into a record; raises ``msgspec.ValidationError`` if it does not fit the schema."""
-    return _flatten(_DECODER.decode(raw))
+    """Read an AgentRun's JSON into a record; raises ``msgspec.MsgspecError`` if it does not fit the schema."""
+    return _flatten(decode(_DECODER, raw))
 
 
 def decode_run_and_input(raw: bytes) -> tuple[RunRecord, msgspec.Raw]:
     """Read an AgentRun's JSON into a record and its input, undecoded: what an offer needs after an assignment."""
-    found = _DECODER.decode(raw)
+    found = decode(_DECODER, raw)
     return _flatten(found), found.spec.task.input
 
 
 def _flatten(found: _RunObject) -> RunRecord:
     meta, task, status = found.metadata, found.spec.task, found.status
+    given = bytes(task.input)
     names = {f: getattr(status, f) for f in _Status.__struct_fields__ if f != "conditions"}
     return RunRecord(
         uid=meta.uid,
@@ -179,7 +182,15 @@ def _flatten(found: _RunObject) -> RunRecord:
         requested_version=task.version,
         requested_limits=task.limits,
         cancel=found.spec.cancel,
-        input_bytes=len(bytes(task.input)),
+        input_bytes=_size(given),
+        is_input_too_deep=nests_deeper(given, VALUE_DEPTH_LIMIT),
         reason_since=status.conditions[0].last_transition_time if status.conditions else None,
         **names,
     )
+
+
+def _size(given: bytes) -> int:
+    """Bytes of an input as compact JSON; the API server escapes <, > and & into six bytes each."""
+    if len(given) <= INPUT_LIMIT_BYTES or nests_deeper(given, VALUE_DEPTH_LIMIT):
+        return len(given)
+    return len(msgspec.json.encode(msgspec.json.decode(given)))

@@ -18,7 +18,6 @@ from pinfleet_operator.plan.actions import (
     ConfirmEmpty,
     CordonPod,
     CreatePod,
-    CreateSecret,
     CreateVersion,
     DeletePod,
     DeleteVersion,
@@ -29,6 +28,7 @@ from pinfleet_operator.plan.actions import (
     RemoveFinalizer,
     ReopenPod,
     SetFleet,
+    WriteSecret,
     WriteStatus,
 )
 from pinfleet_operator.plan.memory import Memory
@@ -68,7 +68,7 @@ class Applier:
             except Unavailable:
                 raise
             except ClusterError as err:
-                if not isinstance(action, CreatePod | CreateSecret | CordonPod | DeletePod):
+                if not isinstance(action, CreatePod | WriteSecret | CordonPod | DeletePod):
                     raise
                 failure = failure or err
         if failure is not None:
@@ -79,7 +79,7 @@ class Applier:
         match action:
             case AddFinalizer() | RemoveFinalizer() | Promote() | WriteStatus() | SetFleet() | DropFleet():
                 await fleet.do(action)
-            case CreateVersion() | DeleteVersion() | MirrorStatus() | ConfirmEmpty() | CreateSecret():
+            case CreateVersion() | DeleteVersion() | MirrorStatus() | ConfirmEmpty() | WriteSecret():
                 await children.do_version(action)
             case CreatePod() | CordonPod() | DeletePod():
                 await children.do_pod(action)

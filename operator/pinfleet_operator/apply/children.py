@@ -20,11 +20,11 @@ from pinfleet_operator.plan.actions import (
     ConfirmEmpty,
     CordonPod,
     CreatePod,
-    CreateSecret,
     CreateVersion,
     DeletePod,
     DeleteVersion,
     MirrorStatus,
+    WriteSecret,
 )
 from pinfleet_operator.plan.memory import FleetMemory, Verdict
 from pinfleet_operator.plan.render import own_labels, owner_reference, pod_object
@@ -48,7 +48,7 @@ class Children:
         self.refused: set[str] = set()  # uids of versions whose pods were refused in this pass
 
     async def do_version(
-        self, action: CreateVersion | DeleteVersion | MirrorStatus | ConfirmEmpty | CreateSecret
+        self, action: CreateVersion | DeleteVersion | MirrorStatus | ConfirmEmpty | WriteSecret
     ) -> None:
         """One action on a version or its Secret."""
         match action:
@@ -60,8 +60,8 @@ class Children:
                 await self._mirror(action)
             case ConfirmEmpty():
                 await self._confirm_empty(action)
-            case CreateSecret():
-                await self._create_secret(action)
+            case WriteSecret():
+                await self._write_secret(action)
             case _:
                 assert_never(action)
 
@@ -136,13 +136,19 @@ class Children:
             where = f"{self._namespace}/{naming.version_name(self._fleet, version)}"
             raise Unavailable(f"cannot retire AgentVersion {where}: the outcome of an assignment is unknown") from err
 
-    async def _create_secret(self, action: CreateSecret) -> None:
+    async def _write_secret(self, action: WriteSecret) -> None:
+        """Patch first: where pods are it exists, and after a failover there are many.
+
+        The operator cannot read whose Secret it is. But a type never changes: the API server refuses to merge ours
+        into a Secret of another kind, so that nobody's own is overwritten, and collected with the version.
+        """
         record = self._record(action.version_uid)
         name = naming.secret_name(self._fleet, action.version)
         body = msgspec.json.encode(
             {
                 "apiVersion": "v1",
                 "kind": "Secret",
+                "type": keys.SECRET_TYPE,
                 "metadata": {
                     "name": name,
                     "namespace": self._namespace,
@@ -153,13 +159,17 @@ class Children:
             }
         )
         try:
-            await self._kube.create(SECRETS, self._namespace, body)
-        except Conflict:  # ours from before, or of a version that had the name: the operator cannot read which
-            await self._kube.merge_patch(SECRETS, self._namespace, name, body)
+            try:
+                await self._kube.merge_patch(SECRETS, self._namespace, name, body)
+            except NotFound:
+                await self._kube.create(SECRETS, self._namespace, body)
         except (Forbidden, Rejected) as err:
-            self._note_refusal(record.uid, err)
+            what = f"Secret {self._namespace}/{name}, which holds the version's token"
+            hint = f"if there is one that is not of type {keys.SECRET_TYPE}, rename or delete it"
+            self._note_refusal(record.uid, Rejected(f"cannot write {what}; {hint}: {err}"))
             return
         self._memory.secrets.add(record.uid)
+        self._memory.refusals.pop(record.uid, None)
 
     # Pods
 

@@ -7,7 +7,7 @@ import msgspec
 import structlog
 
 from pinfleet_operator import crash
-from pinfleet_operator.api import keys
+from pinfleet_operator.api import keys, nesting
 from pinfleet_operator.api.fleet import FleetView
 from pinfleet_operator.api.models.agent_deployment import AgentDeploymentStatus
 from pinfleet_operator.api.models.base import Model
@@ -23,6 +23,8 @@ LATE_SECONDS: Final = 90.0
 """The API server ends a request after 60 s: one that was sent longer ago is no longer carried out."""
 
 LATE_RETRY_SECONDS: Final = 5.0
+
+_ANY: Final = msgspec.json.Decoder()
 
 log = structlog.get_logger()
 
@@ -62,14 +64,15 @@ class FleetWrites:
 
     async def _patch(self, body: dict[str, Any], *, subresource: str | None = None) -> None:
         body.setdefault("metadata", {})["resourceVersion"] = self._resource_version
-        answer: Any = msgspec.json.decode(
+        answer: Any = nesting.decode(
+            _ANY,
             await self._kube.merge_patch(
                 AGENT_DEPLOYMENTS,
                 self._world.namespace,
                 self._world.name,
                 msgspec.json.encode(body),
                 subresource=subresource,
-            )
+            ),
         )
         self._resource_version = answer["metadata"]["resourceVersion"]
 
@@ -91,7 +94,7 @@ class FleetWrites:
     async def _has_promoted(self, version: str) -> bool:
         """After a lost answer: whether the fleet's object shows the switch."""
         raw = await self._kube.get(AGENT_DEPLOYMENTS, self._world.namespace, self._world.name)
-        found: Any = msgspec.json.decode(raw)
+        found: Any = nesting.decode(_ANY, raw)
         return bool((found.get("status") or {}).get("activeVersion") == version)
 
     def _set_fleet(self, view: FleetView) -> None:

@@ -1,12 +1,14 @@
 """What an HTTP answer of the API server means: bytes, or one of `errors.ClusterError`. Pure."""
 
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
 import msgspec
 
+from pinfleet_operator.api.nesting import decode
 from pinfleet_operator.errors import ClusterError, Conflict, Forbidden, Gone, NotFound, Rejected, Unavailable
-from pinfleet_operator.kube.resources import SECRETS, Resource
+from pinfleet_operator.kube.resources import NAMESPACES, SECRETS, Resource
 
 CAUSE_LIMIT: Final = 1000  # characters of the server's own words that go into a message
 
@@ -14,7 +16,6 @@ _CLASSES: Final[dict[int, type[ClusterError]]] = {
     400: Rejected,
     401: Forbidden,
     403: Forbidden,
-    404: NotFound,
     405: Rejected,
     406: Rejected,
     409: Conflict,
@@ -23,7 +24,7 @@ _CLASSES: Final[dict[int, type[ClusterError]]] = {
     415: Rejected,
     422: Rejected,
 }
-"""By status; every other one leaves the outcome unknown or asks for another try."""
+"""By status; every other one leaves the outcome unknown or asks for another try. 404 is judged by its body."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,21 @@ class Call:
         return f"cannot {self.verb} {kind} {where}: {cause}"
 
 
+class Details(msgspec.Struct):
+    """Which object a Status is about."""
+
+    name: str = ""
+    group: str = ""
+    kind: str = ""  # the resource as in paths, such as ``pods``
+
+
 class Status(msgspec.Struct):
     """The API server's own account of a failure; also the object of a watch's ERROR event."""
 
     message: str = ""
     reason: str = ""
     code: int = 0
+    details: Details | None = None
 
 
 _STATUS: Final = msgspec.json.Decoder(Status)
@@ -57,7 +67,7 @@ _STATUS: Final = msgspec.json.Decoder(Status)
 def decode_status(body: bytes | msgspec.Raw) -> Status:
     """Read a Status; a body of another kind, such as a proxy's page, is taken as its message."""
     try:
-        return _STATUS.decode(body)
+        return decode(_STATUS, body)
     except msgspec.MsgspecError:
         return Status(message=bytes(body)[:CAUSE_LIMIT].decode(errors="replace").strip())
 
@@ -75,10 +85,23 @@ def failure(call: Call, code: int, body: bytes | msgspec.Raw, retry_after: str |
     # A Secret's refusal may quote it.
     words = status.reason if call.resource == SECRETS else status.message or status.reason
     message = call.cannot(f"{words[:CAUSE_LIMIT] or 'no reason given'} ({code})")
-    known = _CLASSES.get(code)
+    known = NotFound if code == HTTPStatus.NOT_FOUND and _is_gone(call, status) else _CLASSES.get(code)
     if known is not None:
         return known(message)
     return Unavailable(message, retry_after_seconds=_seconds(retry_after))
+
+
+def _is_gone(call: Call, status: Status) -> bool:
+    """Whether a 404 says that the object, or the namespace that it would be in, is not there.
+
+    A path that is not served, by a server without the CRD or by a proxy in between, is a 404 too. What is taken for
+    deleted costs runs, so every other 404 is no answer.
+    """
+    about = status.details
+    if status.reason != "NotFound" or about is None:
+        return False
+    asked = (call.resource.group, call.resource.plural, call.name)
+    return (about.group, about.kind, about.name) in {asked, ("", NAMESPACES.plural, call.namespace)}
 
 
 def _seconds(retry_after: str | None) -> float | None:

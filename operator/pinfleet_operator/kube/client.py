@@ -8,7 +8,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, Self
 from urllib.parse import urlencode
 
@@ -17,6 +17,7 @@ import msgspec
 from yarl import URL
 
 from pinfleet_operator.api.keys import FIELD_MANAGER
+from pinfleet_operator.api.nesting import decode
 from pinfleet_operator.clock import Clock
 from pinfleet_operator.errors import Unavailable
 from pinfleet_operator.kube.answers import Call, failure
@@ -60,7 +61,7 @@ class KubeClient:
         silence_seconds: float = SILENCE_SECONDS,
     ) -> None:
         self.writes: Counter[tuple[str, str]] = Counter()  # (plural, or plural/subresource; verb) -> writes sent
-        self.server_clock = ServerClock()
+        self.server_clock = ServerClock(clock.now(), clock.boottime())
         self._endpoint, self._clock, self._guard = endpoint, clock, guard
         self._call_seconds, self._list_seconds, self._silence_seconds = call_seconds, list_seconds, silence_seconds
         self._writing = asyncio.Semaphore(WRITES_AT_ONCE)
@@ -83,14 +84,9 @@ class KubeClient:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    @property
-    def server_offset_seconds(self) -> float:
-        """The API server's clock minus ours."""
-        return self.server_clock.offset_seconds
-
     def server_now(self) -> datetime:
         """The API server's wall clock."""
-        return self._clock.now() + timedelta(seconds=self.server_offset_seconds)
+        return self.server_clock.at(self._clock.boottime())
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> bytes:
         """One object, read consistently."""
@@ -252,7 +248,7 @@ class KubeClient:
                 self._guard()
             where = call.resource.plural + (f"/{call.subresource}" if call.subresource else "")
             self.writes[where, call.verb] += 1
-        began = self._clock.now()
+        began = self._clock.boottime()
         response = await self._session.request(
             method,
             url,
@@ -262,9 +258,7 @@ class KubeClient:
             allow_redirects=False,
             server_hostname=self._endpoint.server_name,
         )
-        self.server_clock.hear(
-            response.headers.get("Date", ""), began=began, ended=self._clock.now(), boottime=self._clock.boottime()
-        )
+        self.server_clock.hear(response.headers.get("Date", ""), began=began, ended=self._clock.boottime())
         return response
 
     async def _failure(self, call: Call, response: aiohttp.ClientResponse) -> Exception:
@@ -289,8 +283,11 @@ class _Body(msgspec.Struct):
     metadata: _Named
 
 
+_BODY: Final = msgspec.json.Decoder(_Body)
+
+
 def _name_in(body: bytes) -> str | None:
     try:
-        return msgspec.json.decode(body, type=_Body).metadata.name
+        return decode(_BODY, body).metadata.name
     except msgspec.MsgspecError:
         return None

@@ -5,6 +5,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from pinfleet_operator.api.nesting import decode
+
 INITIAL_EVENTS_END: Final = "k8s.io/initial-events-end"  # annotation of the bookmark that ends a watch-list's snapshot
 
 EventType = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR"]
@@ -41,15 +43,15 @@ _HEAD: Final = msgspec.json.Decoder(_Head)
 
 
 def decode_event(line: bytes) -> Event:
-    """Read one line.
+    """Read one line; an object that nests too deep for the stack comes cut (`api.nesting`).
 
     Raises:
         msgspec.MsgspecError: it is no event.
     """
-    found = _LINE.decode(line)
+    found = decode(_LINE, line)
     if found.type == "ERROR":
         return Event("ERROR", "", "", ends_snapshot=False, raw=found.object)
-    meta = _HEAD.decode(found.object).metadata
+    meta = decode(_HEAD, found.object).metadata
     if not meta.resource_version.isdecimal():
         raise msgspec.ValidationError("the object has no resourceVersion")
     ends = found.type == "BOOKMARK" and meta.annotations is not None and INITIAL_EVENTS_END in meta.annotations

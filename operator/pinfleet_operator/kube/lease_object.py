@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from pinfleet_operator.api.nesting import decode
 from pinfleet_operator.clock import Clock
 from pinfleet_operator.errors import NotFound, Unavailable
 from pinfleet_operator.kube.api import Kube
@@ -76,7 +77,7 @@ class LeaseObject:
     async def _call(self, verb: str, call: Awaitable[bytes], limit: float) -> Seen:
         try:
             async with asyncio.timeout(limit):
-                found = _LEASE.decode(await call)
+                found = decode(_LEASE, await call)
         except TimeoutError as err:
             raise Unavailable(f"cannot {verb} {self}: no answer in {limit:.1f} s") from err
         except msgspec.MsgspecError as err:

@@ -4,6 +4,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from pinfleet_operator.api.nesting import decode
 from pinfleet_operator.errors import Gone, Unavailable
 from pinfleet_operator.kube.api import Kube, Match
 from pinfleet_operator.kube.resources import Resource
@@ -99,7 +100,7 @@ class _Pages:
 
     def _decode(self, raw: bytes) -> _Page:
         try:
-            return _PAGE.decode(raw)
+            return decode(_PAGE, raw)
         except msgspec.MsgspecError as err:
             cause = f"cannot list {self._resource.kind} {self._namespace or '*'}: the answer is no list: {err}"
             raise Unavailable(cause) from err

@@ -6,10 +6,13 @@ Each step answers a way in which a watch was seen to lose objects or to die:
   is by name: a stream that breaks before starts over.
 - A watch-list that hangs has a time limit; then the collection is read page by page.
 - After a 410 the new snapshot replaces the old one whole, so that what was deleted in the gap goes too.
-- Every other failure is a pause with jitter and a new connection from the last resourceVersion. Nothing ends the
-  reflector but its caller, or a mistake in the sink.
+- Every other failure is a pause with jitter and a new connection from the last resourceVersion.
 - A server that was restored from a backup may answer an old resourceVersion with silence: after a while without a word,
   or several bad events in a row, a new snapshot is taken instead.
+- Once the resourceVersion is seen to have gone back, nothing that this process knows can be compared with what the
+  server says: a newer state may carry a lower number. The process ends, and a new one starts from nothing.
+
+Nothing else ends the reflector but its caller, or a mistake in the sink.
 """
 
 import asyncio
@@ -22,7 +25,7 @@ import msgspec
 import structlog
 
 from pinfleet_operator.clock import Clock
-from pinfleet_operator.errors import ClusterError, Gone, Rejected, Unavailable
+from pinfleet_operator.errors import Bug, ClusterError, Gone, Rejected, Unavailable
 from pinfleet_operator.kube.answers import Call, decode_status, failure
 from pinfleet_operator.kube.api import Kube
 from pinfleet_operator.kube.backoff import Backoff, Jitter
@@ -192,6 +195,7 @@ class Reflector(Generic[T]):
         )
 
     def _replace(self, listing: Listing) -> None:
+        self._require_not_before(listing.resource_version)
         items = [item for raw in listing.items if (item := self._read(raw)) is not None]
         self._sink.replace(items, listing.resource_version)
         self.resource_version = listing.resource_version
@@ -200,6 +204,12 @@ class Reflector(Generic[T]):
         self.last_heard_at = self._clock.boottime()
         self.synced.set()
         log.info("synced", resource=self._resource.plural, objects=len(items), resource_version=self.resource_version)
+
+    def _require_not_before(self, resource_version: str) -> None:
+        """Raise Bug if the server knows less than it has told already."""
+        if self.resource_version and int(resource_version) < int(self.resource_version):
+            went = f"from {self.resource_version} to {resource_version}"
+            raise Bug(self._call().cannot(f"the resourceVersion went back {went}: was the server's etcd restored?"))
 
     # Changes
 
@@ -228,7 +238,7 @@ class Reflector(Generic[T]):
         """Read a line; everything but a good event raises."""
         try:
             event = decode_event(line)
-        except msgspec.MsgspecError as err:
+        except (msgspec.MsgspecError, ValueError) as err:
             self._note_bad_event()
             raise Unavailable(self._call().cannot(f"a line that is no event: {err}")) from err
         if event.type != "ERROR":
@@ -247,8 +257,7 @@ class Reflector(Generic[T]):
 
     def _take(self, event: Event) -> None:
         """Hand one event to the sink."""
-        if int(event.resource_version) < int(self.resource_version):
-            raise Gone(self._call().cannot("the resourceVersion went back: the server's data were restored"))
+        self._require_not_before(event.resource_version)
         if event.type == "BOOKMARK":
             self._sink.bookmark(event.resource_version)
         else:
@@ -267,7 +276,7 @@ class Reflector(Generic[T]):
     def _read(self, raw: msgspec.Raw) -> T | None:
         try:
             return self._decode(bytes(raw))
-        except (msgspec.MsgspecError, ValueError) as err:
+        except (msgspec.MsgspecError, ValueError, RecursionError) as err:
             self.unreadable += 1
             log.warning("object_unreadable", resource=self._resource.plural, cause=str(err))
             return None

@@ -1,38 +1,45 @@
-"""How far the API server's wall clock is from ours, learned from the Date header of its answers.
+"""What the API server's wall clock says, learned from the Date header of its answers and told by CLOCK_BOOTTIME.
 
-The header has whole seconds, so one answer bounds the offset to a second plus the call's duration; the bounds of many
-answers, cut with each other, come within milliseconds of it.
+Our own wall clock is not asked once an answer came: whoever sets it, or resumes this machine, must not move the bounds
+of runs by an hour until the next answer.
+
+The header has whole seconds, so one answer bounds the server's clock to a second plus the call's duration; the bounds
+of many answers, cut with each other, come within milliseconds of it.
 """
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final
 
 DRIFT: Final = 0.0005  # seconds per second by which two clocks may drift apart: NTP's own bound for slewing
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass
 class ServerClock:
-    """Bounds of (server's clock - ours), in seconds."""
+    """Bounds of (server's clock - CLOCK_BOOTTIME), in seconds since 1970."""
 
-    low: float = 0.0
-    high: float = 0.0
-    heard_at: float | None = None  # by CLOCK_BOOTTIME; None: no answer yet
+    wall: datetime  # our clock at the beginning; stands in for the server's before the first answer
+    boottime: float  # at the same moment
+    low: float = field(init=False)
+    high: float = field(init=False)
+    heard_at: float | None = field(init=False, default=None)  # by CLOCK_BOOTTIME; None: no answer yet
 
-    @property
-    def offset_seconds(self) -> float:
-        """Best estimate; 0 before the first answer."""
-        return (self.low + self.high) / 2
+    def __post_init__(self) -> None:
+        self.low = self.high = (self.wall - EPOCH).total_seconds() - self.boottime
 
-    def hear(self, date_header: str, *, began: datetime, ended: datetime, boottime: float) -> None:
+    def at(self, boottime: float) -> datetime:
+        """The server's wall clock at a moment of CLOCK_BOOTTIME, as well as it is known."""
+        return EPOCH + timedelta(seconds=boottime + (self.low + self.high) / 2)
+
+    def hear(self, date_header: str, *, began: float, ended: float) -> None:
         """Take one answer.
 
         Args:
             date_header: an HTTP date, as the server wrote it between `began` and `ended`.
-            began: our clock before the call.
-            ended: our clock when the answer's head had come.
-            boottime: seconds that never jump, for how long the old bounds had to drift.
+            began: CLOCK_BOOTTIME before the call.
+            ended: the same when the answer's head had come.
         """
         try:
             served = parsedate_to_datetime(date_header)
@@ -40,13 +47,13 @@ class ServerClock:
             return
         if served.tzinfo is None:
             served = served.replace(tzinfo=UTC)
+        seconds = (served - EPOCH).total_seconds()
         # The server's clock stood in [served, served + 1 s) at some moment between began and ended.
-        low = (served - ended).total_seconds()
-        high = (served - began).total_seconds() + 1
+        low, high = seconds - ended, seconds - began + 1
         if self.heard_at is not None:
-            drift = (boottime - self.heard_at) * DRIFT
+            drift = (ended - self.heard_at) * DRIFT
             old_low, old_high = self.low - drift, self.high + drift
-            # Bounds that do not meet: one of the clocks was set, or another API server answers. The new one holds.
+            # Bounds that do not meet: the server's clock was set, or another API server answers. The new one holds.
             if max(low, old_low) <= min(high, old_high):
                 low, high = max(low, old_low), min(high, old_high)
-        self.low, self.high, self.heard_at = low, high, boottime
+        self.low, self.high, self.heard_at = low, high, ended

@@ -38,8 +38,8 @@ class DeleteVersion:
 
 
 @dataclass(frozen=True)
-class CreateSecret:
-    """Make the Secret with the version's token, before its first pod."""
+class WriteSecret:
+    """Make the Secret with the version's token before its first pod, or set it right under this process's key."""
 
     version: str  # id
     version_uid: str
@@ -137,7 +137,7 @@ Action = (
     | RemoveFinalizer
     | CreateVersion
     | DeleteVersion
-    | CreateSecret
+    | WriteSecret
     | CreatePod
     | ClosePod
     | ReopenPod

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from pinfleet_operator.api import keys
+from pinfleet_operator.api.models.agent_deployment import LIVE_VERSIONS
 from pinfleet_operator.api.models.agent_version import AgentVersionSpec
 from pinfleet_operator.errors import BadManifest
 from pinfleet_operator.plan import naming
 from pinfleet_operator.plan.hashing import spec_hash
 from pinfleet_operator.plan.render import render
+from pinfleet_operator.plan.words import runs_words
 from pinfleet_operator.plan.world import FleetState, VersionView, World
 
 
@@ -76,6 +78,20 @@ def _name_reused(world: World, fleet: FleetState) -> Finding | None:
     )
 
 
+def _too_many(world: World, _fleet: FleetState) -> Finding | None:
+    """Runs may be parked for a month: who deploys every hour would pile up versions, each with a pod, without end."""
+    live = [each for each in world.versions if world.is_own(each) and (each.counts.open > 0 or each.pods)]
+    if len(live) < LIVE_VERSIONS:
+        return None
+    waits = [each for each in live if each.id != world.active_id]
+    oldest = f"{waits[0].id} ({runs_words(waits[0].counts)})" if waits else "none"
+    return Refused(
+        keys.TOO_MANY_VERSIONS,
+        f"{len(live)} versions have pods or open runs, of at most {LIVE_VERSIONS}: this spec gets its version once one "
+        f"of them has drained; wait for its runs or cancel them, the oldest version first: {oldest}",
+    )
+
+
 def _not_renderable(world: World, fleet: FleetState) -> Finding | None:
     try:
         _draft(world, fleet)
@@ -99,6 +115,7 @@ DECISIONS: Final = (
     _unreadable,  # nothing else can be asked
     _exists,  # it was accepted when it was made, and is never rendered again
     _name_reused,
+    _too_many,  # of new ones alone: going back to a version that is there is always possible
     _not_renderable,  # our own rules, before the API server is asked
     _refused_by_server,
     _is_new,

@@ -6,10 +6,14 @@ consistent LIST begun after what was in flight has settled; one open run seen af
 
 from datetime import datetime, timedelta
 from enum import Enum
+from typing import Final
 
+from pinfleet_operator.api.models.agent_deployment import VERSIONS_LISTED
 from pinfleet_operator.plan.actions import ConfirmEmpty, DeleteVersion, RemoveFinalizer, Steps
 from pinfleet_operator.plan.roles import is_recorded_leaving
 from pinfleet_operator.plan.world import PodView, VersionView, World
+
+UNLISTED_RETRY_SECONDS: Final = 10.0
 
 
 class Stage(Enum):
@@ -72,7 +76,8 @@ def count_steps(world: World, version: VersionView, stage: Stage, *, is_surplus:
         is_surplus: its record is to be deleted.
     """
     if stage is Stage.UNRECORDED:
-        return Steps(again_at=world.now)  # this pass records it
+        is_listed = len(world.versions) + len(world.lost) <= VERSIONS_LISTED
+        return Steps(again_at=world.now if is_listed else world.later(UNLISTED_RETRY_SECONDS))  # this pass records it
     if stage is Stage.COUNTING and (is_surplus or not is_retired(world, version)):
         return Steps((ConfirmEmpty(version.id, version.record.uid),), world.now)
     if stage is Stage.RESTING:

@@ -36,7 +36,7 @@ class FleetMemory:
     verdict: Verdict | None = None
     status_written_at: datetime | None = None
     promote: UnknownPromote | None = None
-    secrets: set[str] = field(default_factory=set)  # uids of versions whose Secret is known to exist
+    secrets: set[str] = field(default_factory=set)  # uids of versions whose Secret this process wrote
     refusals: dict[str, Refusal] = field(default_factory=dict)  # by version uid
     empty_versions: dict[str, datetime] = field(default_factory=dict)  # by version uid
     empty_pods: dict[str, datetime] = field(default_factory=dict)  # by pod uid

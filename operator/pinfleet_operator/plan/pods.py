@@ -13,12 +13,12 @@ from pinfleet_operator.plan.actions import (
     ClosePod,
     CordonPod,
     CreatePod,
-    CreateSecret,
     DeletePod,
     ReopenPod,
     Steps,
+    WriteSecret,
 )
-from pinfleet_operator.plan.backoff import kept_dead, next_pod_at
+from pinfleet_operator.plan.backoff import kept_dead, next_pod_at, refused_until
 from pinfleet_operator.plan.roles import Role
 from pinfleet_operator.plan.world import PodView, VersionView, World
 
@@ -38,7 +38,8 @@ def pod_steps(world: World, version: VersionView, role: Role, wanted: int | None
     rest = tuple(pod for pod in version.live if pod not in lost)
     target = len(rest) if wanted is None else wanted
     kept, surplus = choose(rest, target)
-    steps = Steps(tuple(ReopenPod(pod.record.uid) for pod in kept if pod.is_closed))
+    steps = _tell_token(world, version)
+    steps += Steps(tuple(ReopenPod(pod.record.uid) for pod in kept if pod.is_closed))
     for pod in lost:
         steps += Steps((_cordon(pod),))
     for pod in surplus:
@@ -49,10 +50,16 @@ def pod_steps(world: World, version: VersionView, role: Role, wanted: int | None
 
 
 def choose(live: tuple[PodView, ...], wanted: int) -> tuple[tuple[PodView, ...], tuple[PodView, ...]]:
-    """The pods to keep and the pods to remove: the fullest stay, then those that take runs, then the first by name."""
-    ranked = sorted(live, key=lambda pod: (-pod.runs, not pod.is_ready, _ordinal(pod), pod.record.name))
-    kept = [pod for place, pod in enumerate(ranked) if place < wanted or pod.runs > 0]
-    return tuple(kept), tuple(pod for pod in ranked if pod not in kept)
+    """The pods to keep and the pods to remove, as they are `ranked`."""
+    ordered = ranked(live)
+    kept = [pod for place, pod in enumerate(ordered) if place < wanted or pod.runs > 0]
+    return tuple(kept), tuple(pod for pod in ordered if pod not in kept)
+
+
+def ranked(live: tuple[PodView, ...]) -> tuple[PodView, ...]:
+    """The fullest stay, then those that take runs, of them those with most slots, then the first by name."""
+    order = sorted(live, key=lambda pod: (-pod.runs, not pod.is_ready, -pod.capacity, _ordinal(pod), pod.record.name))
+    return tuple(order)
 
 
 def lost_pods(world: World, version: VersionView) -> tuple[PodView, ...]:
@@ -114,7 +121,7 @@ def _bury(world: World, version: VersionView, wanted: int) -> Steps:
 
 
 def _create(world: World, version: VersionView, missing: int, wanted: int) -> Steps:
-    if missing <= 0 or world.is_namespace_ending or version.record.deleting:
+    if missing <= 0 or not _may_create(world, version):
         return Steps()
     if world.is_claim_missing and version.record.claim_name is not None and not version.live:
         return Steps(again_at=world.later(CLAIM_RETRY_SECONDS))
@@ -122,9 +129,31 @@ def _create(world: World, version: VersionView, missing: int, wanted: int) -> St
     if at > world.now:
         return Steps(again_at=at)
     record = version.record
-    secret: tuple[Action, ...] = () if version.has_secret else (CreateSecret(record.id, record.uid),)
+    is_told = version.has_secret or _has_process(version)
+    secret: tuple[Action, ...] = () if is_told else (WriteSecret(record.id, record.uid),)
     pods = tuple(CreatePod(record.id, record.uid, name) for name in _free_names(version, missing))
     return Steps((*secret, *pods))
+
+
+def _tell_token(world: World, version: VersionView) -> Steps:
+    """Write the Secret of pods that are there, once in a process: under another key they would refuse every call.
+
+    They read their token's file again, and answer then.
+    """
+    if version.has_secret or not _has_process(version) or not _may_create(world, version):
+        return Steps()
+    if version.refusal is not None and (at := refused_until(version.refusal)) > world.now:
+        return Steps(again_at=at)
+    return Steps((WriteSecret(version.record.id, version.record.uid),))
+
+
+def _has_process(version: VersionView) -> bool:
+    return any(not pod.record.is_terminal for pod in version.pods)
+
+
+def _may_create(world: World, version: VersionView) -> bool:
+    """Whether the API server takes objects that belong to the version."""
+    return not (world.is_namespace_ending or version.record.deleting)
 
 
 def _free_names(version: VersionView, count: int) -> tuple[str, ...]:

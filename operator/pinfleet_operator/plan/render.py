@@ -1,11 +1,10 @@
-"""From a fleet's template to a version's: what pinfleet adds to an author's pod, and what an author may not set. Pure.
+"""From a fleet's template to a version's: what pinfleet adds to an author's pod. Pure.
 
 Called once per version, when it is made; pods are made from the result only, so that an upgrade of the operator changes
 no pod. The golden files hold it.
 """
 
 import copy
-from collections.abc import Iterator
 from typing import Final
 
 from pydantic import JsonValue
@@ -13,14 +12,9 @@ from pydantic import JsonValue
 from pinfleet_operator.api import keys
 from pinfleet_operator.api.models.agent_deployment import AgentDeploymentSpec
 from pinfleet_operator.api.settings import Settings
-from pinfleet_operator.errors import BadManifest
 from pinfleet_operator.plan import naming
+from pinfleet_operator.plan.refusals import STATE_VOLUME, TOKEN_VOLUME, Json, an_object, bad, objects, refuse
 
-Json = dict[str, JsonValue]
-
-TOKEN_VOLUME: Final = "pinfleet-token"  # noqa: S105 - a name, not a secret
-STATE_VOLUME: Final = "pinfleet-state"
-RESERVED_ENV_PREFIX: Final = "PINFLEET_"
 SAFE_SETTINGS: Final = {"LANGGRAPH_STRICT_MSGPACK": "true"}
 """Settings of frameworks under which a journal cannot smuggle in code; an author's own value stands."""
 
@@ -34,15 +28,13 @@ def render(
         BadManifest: the template sets what pinfleet owns, or has no agent's container; says what to write.
     """
     template = copy.deepcopy(spec.template)
-    pod = _object(template.get("spec"), "spec.template.spec")
+    pod = an_object(template.get("spec"), "spec.template.spec")
     agent = _agent(pod)
-    _refuse_reserved(pod, agent)
+    refuse(pod, agent)
     _add_env(agent, _env(fleet, version, spec, settings))
     _add_port_and_probe(agent, spec.port)
     _add_volume(pod, agent, TOKEN_VOLUME, keys.TOKEN_DIR, _token_source(fleet, version), is_read_only=True)
-    if spec.state is not None:
-        claim: Json = {"persistentVolumeClaim": {"claimName": spec.state.sqlite.claim_name}}
-        _add_volume(pod, agent, STATE_VOLUME, keys.STATE_DIR, claim, is_read_only=False)
+    _add_volume(pod, agent, STATE_VOLUME, keys.STATE_DIR, _state_source(spec), is_read_only=False)
     pod["restartPolicy"] = "Never"
     pod["automountServiceAccountToken"] = False
     pod.setdefault("enableServiceLinks", False)
@@ -60,7 +52,7 @@ def pod_object(
         name: from ``naming.pod_name``.
         owner: the version's owner reference; None: for a dry run, before the version exists.
     """
-    metadata = {**_object(template.get("metadata"), "template.metadata"), "name": name, "namespace": namespace}
+    metadata = {**an_object(template.get("metadata"), "template.metadata"), "name": name, "namespace": namespace}
     if owner is not None:
         metadata["ownerReferences"] = [owner]
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template.get("spec")}
@@ -84,13 +76,13 @@ def own_labels(fleet: str, fleet_uid: str, version: str) -> Json:
 
 
 def _metadata(template: Json, fleet: str, fleet_uid: str, version: str) -> Json:
-    given = _object(template.get("metadata") or {}, "spec.template.metadata")
-    labels = _object(given.get("labels") or {}, "spec.template.metadata.labels")
-    annotations = _object(given.get("annotations") or {}, "spec.template.metadata.annotations")
+    given = an_object(template.get("metadata") or {}, "spec.template.metadata")
+    labels = an_object(given.get("labels") or {}, "spec.template.metadata.labels")
+    annotations = an_object(given.get("annotations") or {}, "spec.template.metadata.annotations")
     for kind, names in (("labels", labels), ("annotations", annotations)):
         reserved = sorted(name for name in names if name.startswith(keys.RESERVED_PREFIX))
         if reserved:
-            raise _bad(
+            raise bad(
                 f"spec.template.metadata.{kind} sets {reserved[0]}: {keys.RESERVED_PREFIX} is reserved; remove it"
             )
     made: Json = {"labels": {**labels, **own_labels(fleet, fleet_uid, version)}}
@@ -100,42 +92,16 @@ def _metadata(template: Json, fleet: str, fleet_uid: str, version: str) -> Json:
 
 
 def _agent(pod: Json) -> Json:
-    containers = list(_objects(pod.get("containers"), "spec.template.spec.containers"))
+    containers = list(objects(pod.get("containers"), "spec.template.spec.containers"))
     named = [each for each in containers if each.get("name") == keys.AGENT_CONTAINER]
     if named:
         return named[0]
     if len(containers) != 1:
-        raise _bad(
+        raise bad(
             f"spec.template.spec has {len(containers)} containers and none is named {keys.AGENT_CONTAINER}: "
             f"name the one that serves the run protocol {keys.AGENT_CONTAINER}"
         )
     return containers[0]
-
-
-def _refuse_reserved(pod: Json, agent: Json) -> None:
-    for env in _objects(agent.get("env") or [], "env of the agent's container"):
-        name = str(env.get("name"))
-        if name.startswith(RESERVED_ENV_PREFIX):
-            raise _bad(f"the agent's container sets {name}: {RESERVED_ENV_PREFIX}* is set by pinfleet; remove it")
-    for volume in _objects(pod.get("volumes") or [], "spec.template.spec.volumes"):
-        if volume.get("name") in {TOKEN_VOLUME, STATE_VOLUME}:
-            raise _bad(f"spec.template.spec.volumes has {volume['name']}, a name of pinfleet's own: choose another")
-    for mount in _objects(agent.get("volumeMounts") or [], "volumeMounts of the agent's container"):
-        path = str(mount.get("mountPath")).rstrip("/")
-        if path in {keys.TOKEN_DIR, keys.STATE_DIR}:
-            raise _bad(
-                f"the agent's container mounts a volume at {path}, where pinfleet mounts its own: choose another"
-            )
-    if pod.get("restartPolicy", "Never") != "Never":
-        raise _bad(
-            f"spec.template.spec.restartPolicy is {pod['restartPolicy']}: agent pods are never restarted in place, "
-            "a new pod takes over; remove it or write Never"
-        )
-    if pod.get("automountServiceAccountToken"):
-        raise _bad(
-            "spec.template.spec.automountServiceAccountToken is true: "
-            "agent pods hold no Kubernetes credentials; remove it"
-        )
 
 
 def _env(fleet: str, version: str, spec: AgentDeploymentSpec, settings: Settings) -> list[JsonValue]:
@@ -148,9 +114,8 @@ def _env(fleet: str, version: str, spec: AgentDeploymentSpec, settings: Settings
         "PINFLEET_RUNS_PER_POD": str(spec.runs_per_pod),
         "PINFLEET_PARK_AFTER_SECONDS": str(settings.park_after_seconds),
         "PINFLEET_CANCEL_GRACE_SECONDS": str(settings.cancel_grace_seconds),
+        "PINFLEET_STATE_URL": keys.STATE_FILE,
     }
-    if spec.state is not None:
-        plain["PINFLEET_STATE_URL"] = keys.STATE_FILE
     fields = {"PINFLEET_POD_UID": "metadata.uid", "PINFLEET_POD_IP": "status.podIP"}
     made: list[JsonValue] = [{"name": name, "value": value} for name, value in plain.items()]
     made.extend({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in fields.items())
@@ -159,14 +124,14 @@ def _env(fleet: str, version: str, spec: AgentDeploymentSpec, settings: Settings
 
 def _add_env(agent: Json, env: list[JsonValue]) -> None:
     """Ours come first, so that an author's ``$(PINFLEET_POD_IP)`` is expanded."""
-    given = list(_objects(agent.get("env") or [], "env of the agent's container"))
+    given = list(objects(agent.get("env") or [], "env of the agent's container"))
     names = {each.get("name") for each in given}
     safe: list[JsonValue] = [{"name": name, "value": v} for name, v in SAFE_SETTINGS.items() if name not in names]
     agent["env"] = [*env, *safe, *given]
 
 
 def _add_port_and_probe(agent: Json, port: int) -> None:
-    ports = list(_objects(agent.get("ports") or [], "ports of the agent's container"))
+    ports = list(objects(agent.get("ports") or [], "ports of the agent's container"))
     if all(each.get("containerPort") != port for each in ports):
         ports.append({"containerPort": port, "protocol": "TCP"})
     agent["ports"] = [*ports]
@@ -184,28 +149,18 @@ def _token_source(fleet: str, version: str) -> Json:
     return {"secret": {"secretName": naming.secret_name(fleet, version)}}
 
 
+def _state_source(spec: AgentDeploymentSpec) -> Json:
+    """Where the journal is. Without state it goes with its pod: the agent's code needs one all the same."""
+    if spec.state is None:
+        return {"emptyDir": {}}
+    return {"persistentVolumeClaim": {"claimName": spec.state.sqlite.claim_name}}
+
+
 def _add_volume(pod: Json, agent: Json, name: str, path: str, source: Json, *, is_read_only: bool) -> None:
-    volumes = list(_objects(pod.get("volumes") or [], "spec.template.spec.volumes"))
+    volumes = list(objects(pod.get("volumes") or [], "spec.template.spec.volumes"))
     pod["volumes"] = [*volumes, {"name": name, **source}]
     mount: Json = {"name": name, "mountPath": path}
     if is_read_only:
         mount["readOnly"] = True
-    mounts = list(_objects(agent.get("volumeMounts") or [], "volumeMounts of the agent's container"))
+    mounts = list(objects(agent.get("volumeMounts") or [], "volumeMounts of the agent's container"))
     agent["volumeMounts"] = [*mounts, mount]
-
-
-def _object(value: JsonValue, path: str) -> Json:
-    if not isinstance(value, dict):
-        raise _bad(f"{path} must be an object")
-    return value
-
-
-def _objects(value: JsonValue, path: str) -> Iterator[Json]:
-    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
-        raise _bad(f"{path} must be a list of objects")
-    for each in value:
-        yield _object(each, path)
-
-
-def _bad(message: str) -> BadManifest:
-    return BadManifest(keys.INVALID_TEMPLATE, message)

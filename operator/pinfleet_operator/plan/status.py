@@ -5,7 +5,11 @@ from datetime import timedelta
 from pydantic import ValidationError
 
 from pinfleet_operator.api import keys
-from pinfleet_operator.api.models.agent_deployment import AgentDeploymentStatus, FleetVersionStatus
+from pinfleet_operator.api.models.agent_deployment import (
+    VERSIONS_LISTED,
+    AgentDeploymentStatus,
+    FleetVersionStatus,
+)
 from pinfleet_operator.api.models.agent_version import AgentVersionStatus
 from pinfleet_operator.plan.actions import Action, MirrorStatus, Steps, WriteStatus
 from pinfleet_operator.plan.conditions import Fact, dated, fleet_conditions
@@ -22,11 +26,12 @@ def fleet_status(world: World, found: Finding | None, judged: tuple[Judged, ...]
     candidate = next((each.version.id for each in judged if each.role is Role.CANDIDATE), None)
     newest_first = sorted(judged, key=lambda each: (-each.revision, each.version.id))
     entries = [_entry(each) for each in newest_first] + [_lost_entry(world, each) for each in world.lost]
+    named = {world.active_id, candidate}
     made = AgentDeploymentStatus(
         observed_generation=fleet.generation if fleet is not None else None,
         active_version=world.active_id,
         candidate_version=candidate,
-        versions=tuple(entries),
+        versions=_listed(entries, named),
         pending_runs=world.unpinned,
         counted_at_resource_version=world.counted_at,
         conditions=fleet_conditions(world, found, judged),
@@ -81,6 +86,15 @@ def _entry(each: Judged) -> FleetVersionStatus:
         oldest_open_run=counts.oldest_open_run,
         blocked_by=cut(each.blocked_by) if each.blocked_by else None,
     )
+
+
+def _listed(entries: list[FleetVersionStatus], named: set[str | None]) -> tuple[FleetVersionStatus, ...]:
+    """As many as the API server takes, in their order: those that are named or hold runs first, then the newest."""
+    if len(entries) <= VERSIONS_LISTED:
+        return tuple(entries)
+    by_worth = sorted(entries, key=lambda each: (each.name not in named, each.open == 0, each.pods == 0))
+    kept = {each.name for each in by_worth[:VERSIONS_LISTED]}
+    return tuple(each for each in entries if each.name in kept)
 
 
 def _lost_entry(world: World, lost: LostVersion) -> FleetVersionStatus:

@@ -4,8 +4,9 @@ from math import ceil
 
 from pinfleet_operator.api.models.agent_deployment import AgentDeploymentSpec
 from pinfleet_operator.plan.leaving import Stage
+from pinfleet_operator.plan.pods import lost_pods, ranked
 from pinfleet_operator.plan.roles import Role
-from pinfleet_operator.plan.world import VersionView, World
+from pinfleet_operator.plan.world import PodView, VersionView, World
 
 
 def pods_wanted(world: World, version: VersionView, role: Role, stage: Stage | None) -> int | None:
@@ -19,13 +20,13 @@ def pods_wanted(world: World, version: VersionView, role: Role, stage: Stage | N
     """
     spec = world.fleet.spec if world.fleet is not None else None
     if role is Role.LEAVING:
-        return _leaving(version, _most(spec), stage)
+        return _leaving(world, version, _most(spec), stage)
     if spec is None:
         return None
     if role is Role.CANDIDATE:
-        return max(ready_needed(spec), _for_demand(version, demand(version), _most(spec)))
+        return max(ready_needed(spec), _for_demand(world, version, demand(version), _most(spec)))
     unpinned = 0 if spec.paused else world.unpinned
-    return max(spec.replicas, _for_demand(version, demand(version) + unpinned, _most(spec)))
+    return max(spec.replicas, _for_demand(world, version, demand(version) + unpinned, _most(spec)))
 
 
 def ready_needed(spec: AgentDeploymentSpec) -> int:
@@ -38,21 +39,38 @@ def demand(version: VersionView) -> int:
     return version.counts.running + version.counts.pending + version.due
 
 
-def _for_demand(version: VersionView, runs: int, most: int) -> int:
+def _for_demand(world: World, version: VersionView, runs: int, most: int) -> int:
     """Enough pods for the runs; one, as long as a run of the version is open at all."""
     floor = 1 if version.counts.open > 0 else 0
-    return max(floor, min(most, ceil(runs / version.record.runs_per_pod)))
+    return max(floor, min(most, _enough(_serving(world, version), runs, version.record.runs_per_pod)))
 
 
-def _leaving(version: VersionView, most: int, stage: Stage | None) -> int | None:
+def _serving(world: World, version: VersionView) -> tuple[PodView, ...]:
+    """The version's pods that are not lost, in the order in which they are kept."""
+    lost = lost_pods(world, version)
+    return ranked(tuple(pod for pod in version.live if pod not in lost))
+
+
+def _enough(pods: tuple[PodView, ...], runs: int, runs_per_pod: int) -> int:
+    """How many pods have slots for the runs: of these the first, then new ones. Slots that hang take no run."""
+    for place, pod in enumerate(pods):
+        if runs <= 0:
+            return place
+        runs -= pod.slots(runs_per_pod)
+    return len(pods) + max(0, ceil(runs / runs_per_pod))
+
+
+def _leaving(world: World, version: VersionView, most: int, stage: Stage | None) -> int | None:
     """The pods that hold runs, and one more while a run has no slot; all of them while zero is not certain."""
     if version.counts.open == 0:
         return 0 if stage is Stage.EMPTY else None
+    runs_per_pod = version.record.runs_per_pod
     busy = [pod for pod in version.live if pod.runs > 0]
     held = sum(pod.runs for pod in busy)
     unplaced = max(0, demand(version) - held)
-    free = sum(max(0, version.record.runs_per_pod - pod.runs) for pod in busy)
-    spare = 1 if unplaced > free else 0
+    free = sum(max(0, pod.slots(runs_per_pod) - pod.runs) for pod in busy)
+    idle = tuple(pod for pod in _serving(world, version) if pod not in busy)
+    spare = _enough(idle, 1, runs_per_pod) if unplaced > free else 0
     return max(1, min(len(busy) + spare, max(most, len(busy))))
 
 

@@ -27,7 +27,7 @@ class PodView:
     has_answered: bool  # this process ever got an answer from its server
     answers: bool  # its last answer named the right version, it is not draining, and no call failed since
     failing_since: datetime | None  # first failed call since the last answer
-    capacity: int  # most runs that it says it holds; 0: not known
+    capacity: int  # most runs that it says it can hold: code that was ended and does not stop lowers it
     is_closed: bool  # placement ignores it: it is about to be removed
     empty_since: datetime | None  # since when it is seen without runs; None: it has some
     deleting_since: datetime | None  # since when its deletion is seen to be under way
@@ -41,6 +41,10 @@ class PodView:
     def is_ready(self) -> bool:
         """Whether it takes runs: Ready by its kubelet, and its server says so too (design, section 3)."""
         return self.is_live and self.record.ready and self.answers
+
+    def slots(self, runs_per_pod: int) -> int:
+        """Most runs that it takes; one that does not answer is given the benefit of the doubt: it may be starting."""
+        return min(self.capacity, runs_per_pod) if self.answers else runs_per_pod
 
     @property
     def is_known_empty(self) -> bool:
@@ -67,7 +71,7 @@ class VersionView:
     pods: tuple[PodView, ...]  # by name
     is_confirmed_empty: bool  # a consistent LIST found no open run, and none was seen since (rule 7)
     empty_since: datetime | None  # since when it is seen without open runs
-    has_secret: bool  # this process knows that its token's Secret exists
+    has_secret: bool  # this process wrote its token's Secret
     refusal: Refusal | None  # of its pods, since the last success
 
     def __post_init__(self) -> None:

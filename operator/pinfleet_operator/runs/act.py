@@ -17,7 +17,7 @@ from pinfleet.wire import Offer, OfferLimits, Previous
 from pinfleet_operator import crash
 from pinfleet_operator.api import keys
 from pinfleet_operator.api.child import PodRecord
-from pinfleet_operator.api.run import RESULT_LIMIT_BYTES, Limits, RunRecord, decode_run, decode_run_and_input
+from pinfleet_operator.api.run import Limits, RunRecord, decode_run, decode_run_and_input
 from pinfleet_operator.api.settings import Settings
 from pinfleet_operator.clock import Clock
 from pinfleet_operator.errors import ClusterError, Conflict, NotFound, PodRefused, Rejected, Unavailable
@@ -166,9 +166,10 @@ class Act:
 
     async def _end(self, run: RunRecord, action: WriteEnd, s: Situation) -> None:
         outcome = action.listing.outcome if action.listing else None
-        size = len(bytes(outcome.result)) if outcome and outcome.result is not None else 0
-        if size > RESULT_LIMIT_BYTES:
-            await self._refuse_result(run, action, s, f"it has {size} bytes, {RESULT_LIMIT_BYTES} are allowed")
+        result = bytes(outcome.result) if outcome else b""
+        why = patch.why_refused(result) if result else None
+        if why is not None:
+            await self._refuse_result(run, action, s, why)
             return
         try:
             await self._write(run, patch.end(run, action, s.now))
@@ -276,6 +277,7 @@ class Act:
             memory.offer_refused = Refused(since, str(refusal))
             raise
         memory.offer_refused = None
+        memory.offers, memory.offered_at = memory.offers + 1, self._kube.server_now()
 
     async def _tell(self, s: Situation, action: Tell) -> None:
         pod = self._store.pods.get(action.pod_uid)

@@ -226,7 +226,9 @@ class RunLoop:
             self.queue.add(uid)
 
     def _slots_changed(self, pod: PodRecord) -> None:
-        self._invite((pod.namespace, pod.fleet, pod.version))
+        version = self._store.versions.get(pod.version_uid)
+        if version is not None:
+            self._invite((version.namespace, version.fleet, version.id))
 
     def _invite(self, key: VersionKey) -> None:
         """Tell as many waiting runs as there are free slots, the oldest first."""

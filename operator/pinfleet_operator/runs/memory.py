@@ -15,6 +15,8 @@ class RunMemory:
     reported_at: datetime  # last progress or reason write, or seen_at
     told: dict[tuple[str, int], Told] = field(default_factory=dict)  # (pod uid, epoch) -> our DELETE
     lost_since: datetime | None = None  # since when it is seen without a pod that could take it
+    offers: int = 0  # accepted by its pod at this epoch
+    offered_at: datetime | None = None  # the last of them
     offer_refused: Refused | None = None  # its pod's standing refusal of the offer
     write_refused: Refused | None = None  # the API server's standing refusal of what is to be written
     refused_generation: int = 0  # of the object then
@@ -32,6 +34,7 @@ class RunMemory:
         self.lost_since = None
         self.above_epoch = 0
         self.offer_refused = None
+        self.offers, self.offered_at = 0, None
 
 
 class Memory:

@@ -11,7 +11,8 @@ import msgspec
 
 from pinfleet.wire import RunListing, Wait
 from pinfleet_operator.api import keys
-from pinfleet_operator.api.run import Limits, RunRecord
+from pinfleet_operator.api.nesting import VALUE_DEPTH_LIMIT, nests_deeper
+from pinfleet_operator.api.run import RESULT_LIMIT_BYTES, Limits, RunRecord
 from pinfleet_operator.runs.judge.situation import Assign, Report, WriteEnd, WriteHeld, WriteParked, WritePending
 from pinfleet_operator.runs.place import Seat
 
@@ -37,9 +38,29 @@ def encode_operations(run: RunRecord, status: Body) -> bytes:
 
 def holds_null(result: object) -> bool:
     """Whether an object somewhere in a decoded result has a null member."""
-    if isinstance(result, dict):
-        return any(value is None or holds_null(value) for value in result.values())
-    return isinstance(result, list) and any(holds_null(value) for value in result)
+    left = [result]  # no recursion: a result may nest as deep as the stack
+    while left:
+        match left.pop():
+            case dict() as members if None in members.values():
+                return True
+            case dict() as members:
+                left += members.values()
+            case list() as items:
+                left += items
+    return False
+
+
+def why_refused(result: bytes) -> str | None:
+    """What keeps a result from being stored, before the API server is asked; None: nothing."""
+    if len(result) > RESULT_LIMIT_BYTES:
+        return f"it has {len(result)} bytes, {RESULT_LIMIT_BYTES} are allowed"
+    if nests_deeper(result, VALUE_DEPTH_LIMIT):
+        return f"it nests deeper than {VALUE_DEPTH_LIMIT} levels"
+    try:
+        msgspec.json.decode(result)
+    except (msgspec.MsgspecError, UnicodeError) as err:  # a pod's answer is read without looking into its results
+        return f"it is no JSON: {err}"
+    return None
 
 
 def pin(run: RunRecord, version: str, limits: Limits, now: datetime) -> Body:

@@ -15,6 +15,7 @@ class Seat:
     """A pod and how many runs it has and may have."""
 
     pod: PodRecord
+    version: str  # id of the version that owns it
     mirror: PodMirror | None  # None: it has not answered yet
     taken: int  # runs assigned to it, on their way to it, or listed by it
     runs_per_pod: int  # of its version
@@ -33,7 +34,8 @@ def is_open(seat: Seat) -> bool:
     pod, mirror = seat.pod, seat.mirror
     if mirror is None or seat.is_closed or pod.cordoned or pod.deleting or pod.is_terminal or not pod.ready:
         return False
-    return mirror.version == pod.version and mirror.failing_since is None and not mirror.draining and not mirror.refuses
+    is_right = mirror.version == seat.version
+    return is_right and mirror.failing_since is None and not mirror.draining and not mirror.refuses
 
 
 def place(seats: Iterable[Seat]) -> Seat | None:

@@ -12,9 +12,11 @@ from pinfleet_operator.kube.api import Kube
 from pinfleet_operator.plan.world import Reach
 from pinfleet_operator.runs.ended import EndedRuns
 from pinfleet_operator.runs.judge.situation import Listed, Situation
-from pinfleet_operator.runs.memory import Memory
+from pinfleet_operator.runs.memory import Memory, RunMemory
 from pinfleet_operator.runs.place import Seat, place
 from pinfleet_operator.store import Store, VersionKey
+
+LONGEST_OFFER_PAUSE_SECONDS = 30
 
 
 class Situate:
@@ -51,6 +53,7 @@ class Situate:
             steps_heard=memory.steps,
             told=tuple(memory.told.values()),
             offer_refused=memory.offer_refused,
+            next_offer_at=next_offer_at(memory),
             above_epoch=memory.above_epoch,
             can_place=can_place,
             lost_since=memory.lost_since,
@@ -93,6 +96,7 @@ class Situate:
         return [
             Seat(
                 pod=pod,
+                version=version.id,
                 mirror=store.mirror(pod.uid),
                 taken=store.runs_on(pod.uid),
                 runs_per_pod=version.runs_per_pod,
@@ -129,9 +133,10 @@ class Situate:
     def _may_speak(self, pod_uid: str, run: RunRecord) -> bool:
         """Whether a pod's word about a run counts: only that of a pod of the run's own version."""
         pod = self._store.pods.get(pod_uid)
-        if pod is None or (pod.namespace, pod.fleet) != (run.namespace, run.fleet):
-            return False
-        return run.version in {None, pod.version}
+        version = self._store.versions.get(pod.version_uid) if pod is not None else None
+        if version is None or (version.namespace, version.fleet) != (run.namespace, run.fleet):
+            return False  # by its owner, not by its labels, which anybody may change
+        return run.version in {None, version.id}
 
     def _note_loss(self, uid: str, run: RunRecord | None, now: datetime, *, can_place: bool) -> None:
         memory = self._memory.of(uid)
@@ -140,3 +145,10 @@ class Situate:
             memory.lost_since = None
         elif memory.lost_since is None:
             memory.lost_since = now
+
+
+def next_offer_at(memory: RunMemory) -> datetime | None:
+    """When a run that its pod accepted, and does not list, is offered once more: at once, then later and later."""
+    if memory.offered_at is None or memory.offers <= 1:
+        return None
+    return memory.offered_at + timedelta(seconds=min(LONGEST_OFFER_PAUSE_SECONDS, 2 ** (memory.offers - 2)))

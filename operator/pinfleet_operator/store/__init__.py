@@ -37,6 +37,7 @@ class Store:
         self.closed: set[str] = set()  # uids of pods that get no more runs, though not cordoned yet
         self.lost_pods: dict[str, PodRecord] = {}  # last sight of pods that are gone
         self.pods.on_change.append(self._bury)
+        self.versions.on_change.append(self._forget_version)
         self.on_fleet: list[Callable[[FleetKey], None]] = []  # the catalog or its pinning changed
         self._mirrors: dict[str, PodMirror] = {}
         self._pinning_closed: set[FleetKey] = set()
@@ -88,6 +89,11 @@ class Store:
         self.closed.discard(old.uid)
         while len(self.lost_pods) > LOST_PODS_KEPT:
             del self.lost_pods[next(iter(self.lost_pods))]
+
+    def _forget_version(self, old: VersionRecord | None, new: VersionRecord | None) -> None:
+        if new is None and old is not None:
+            self._confirmed.pop(old.uid, None)
+            self.runs.forget_version((old.namespace, old.fleet, old.id))
 
     # What pods say
 

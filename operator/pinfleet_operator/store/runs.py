@@ -40,6 +40,10 @@ class Runs:
         """Highest resourceVersion at which a run of the version was seen open; 0: never."""
         return self._newest_open.get(key, 0)
 
+    def forget_version(self, key: VersionKey) -> None:
+        """The version's object is gone, and with it what was confirmed about it."""
+        self._newest_open.pop(key, None)
+
     def put_answer(self, run: RunRecord) -> None:
         """Take a run from the answer of our own write or GET; a lower resourceVersion than known is ignored."""
         known = self.get(run.uid)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Final
 
 from pinfleet import clock
-from pinfleet.errors import Fenced, Incompatible, JournalError, RunStopped
+from pinfleet.errors import Fenced, Incompatible, JournalError, JournalRefused, RunStopped
 from pinfleet.journal.interface import Batch, Claim, ClaimResult, CommitResult, Journal, Owner, StepRow, WaitRow
 from pinfleet.journal.worker import JournalWorker
 
@@ -74,14 +74,15 @@ class RunHandle:
     async def commit(self, batch: Batch, *, closing: bool = False) -> None:
         """Commit a batch, with the rows that were kept before it; asks again until the database answers.
 
-        A cancelled caller still waits for the answer: what was executed is recorded.
+        A cancelled caller still waits for the answer: what was executed is recorded. A database that refuses for good
+        ends this execution as a newer owner would: no code may take that for an error of its own and go on.
 
         Args:
             batch: What to commit.
             closing: True lets the runtime commit the end or park of a handle that it has closed for the code.
 
         Raises:
-            Fenced: The journal knows another owner or an end; ``on_fenced`` was told.
+            Fenced: The journal knows another owner or an end, or refuses; ``on_fenced`` was told.
             StepsUsedUp: maxSteps would be passed.
             Incompatible: A row of this identity is there from another execution.
         """
@@ -117,6 +118,9 @@ class RunHandle:
         while True:
             try:
                 return await asyncio.wrap_future(self._worker.submit(lambda journal: self._commit(journal, batch)))
+            except JournalRefused as err:
+                _LOG.critical("journal refused; this execution is over", extra={"run": self.run, "cause": str(err)})
+                return CommitResult("fenced", self.epoch, self.steps)
             except JournalError as err:
                 _LOG.warning("journal unavailable", extra={"run": self.run, "cause": str(err), "again_seconds": pause})
                 await asyncio.sleep(pause)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+from pinfleet.errors import JournalRefused
 from pinfleet.journal.interface import Journal
 
 _T = TypeVar("_T")
@@ -24,6 +25,7 @@ class JournalWorker:
     """
 
     def __init__(self, journal: Journal) -> None:
+        self.on_refused: Callable[[JournalRefused], None] = lambda _: None  # called in this thread
         self._journal = journal
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="pinfleet-journal", daemon=True)
@@ -49,4 +51,6 @@ class JournalWorker:
                 future.set_result(job(self._journal))
             except BaseException as err:  # noqa: BLE001 - it belongs to who waits for the future
                 future.set_exception(err)
+                if isinstance(err, JournalRefused):
+                    self.on_refused(err)
         self._journal.close()

@@ -197,7 +197,7 @@ class PodDriver:
             error = finished.exception()
             if error is not None:
                 level = logging.WARNING if isinstance(error, JournalError) else logging.ERROR
-                _LOG.log(level, "journal unavailable", extra={"cause": str(error)})
+                _LOG.log(level, "journal unavailable", extra={"type": type(error).__name__, "cause": str(error)})
             result = None if error is not None else finished.result()
             self._tell(lambda: give(result))
 

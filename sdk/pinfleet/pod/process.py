@@ -1,16 +1,21 @@
 """The process of an agent pod: the author's loop in the main thread, the server's in another, the journal's in a third.
 
+A journal that refuses for good ends the process, at its start or later, with what is wrong as its last words: its runs
+are assigned again, and the fleet shows why its pods die.
+
 SIGTERM drains: every run stops at its next step boundary and is listed; the process goes once all are acked, or when
 its grace is over. A signal reaches the server's loop by a socket, so blocked author code cannot hold it up.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import secrets
 import signal
 import socket
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,7 +24,7 @@ from aiohttp import web
 from pinfleet import clock
 from pinfleet.agent import Agent
 from pinfleet.config import Settings
-from pinfleet.errors import BadConfiguration
+from pinfleet.errors import BadConfiguration, JournalRefused, JournalUnavailable
 from pinfleet.journal.sqlite import SqliteJournal
 from pinfleet.journal.worker import JournalWorker
 from pinfleet.pod.driver import PodDriver
@@ -48,10 +53,18 @@ class _Shared:
 
 
 def serve(agent: Agent, settings: Settings, rules: Rules) -> int:
-    """Serve until drained; return the exit code."""
+    """Serve until drained; return the exit code.
+
+    Raises:
+        JournalRefused: The journal cannot be used, and trying again does not help.
+    """
     if rules.off:
         _LOG.critical("UNSAFE: rules are off; runs can be lost or done twice", extra={"off": list(rules.off)})
     journal = SqliteJournal(settings.journal, rules=rules)
+    try:
+        journal.check()
+    except JournalUnavailable as err:
+        _LOG.warning("not ready", extra={"cause": str(err)})
     worker = JournalWorker(journal)
     PROCESS.serves = True
     return asyncio.run(_author(agent, settings, rules, worker))
@@ -112,6 +125,7 @@ async def _server(agent: Agent, settings: Settings, rules: Rules, worker: Journa
     )
     driver = PodDriver(machine, agent, worker, place, shared.author_loop)
     told = asyncio.Event()
+    worker.on_refused = _ending(asyncio.get_running_loop(), told, shared)
     asyncio.get_running_loop().add_reader(shared.signals, _read_signal, shared.signals, told)
     server = PodServer(driver, Tokens(settings.token_file), worker, rules)
     runner = web.AppRunner(server.app(), access_log=None, shutdown_timeout=1.0)
@@ -124,11 +138,26 @@ async def _server(agent: Agent, settings: Settings, rules: Rules, worker: Journa
     _LOG.info("serving", extra={"agent": agent.name, "boot": machine.boot, "address": runner.addresses[0]})
     ticking = asyncio.ensure_future(_tick(driver))
     await told.wait()
+    if shared.failure:
+        raise shared.failure[0]
     code = await _drain(driver, settings.drain_grace_seconds)
     ticking.cancel()
     driver.wake()
     await runner.cleanup()
     return code
+
+
+def _ending(loop: asyncio.AbstractEventLoop, told: asyncio.Event, shared: _Shared) -> Callable[[JournalRefused], None]:
+    """Return what ends the process once the journal refuses; the journal's thread calls it."""
+
+    def end(err: JournalRefused) -> None:
+        if not shared.failure:
+            shared.failure.append(err)
+            _LOG.critical("journal refused; the pod ends", extra={"cause": str(err)})
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends already
+            loop.call_soon_threadsafe(told.set)
+
+    return end
 
 
 async def _tick(driver: PodDriver) -> None:

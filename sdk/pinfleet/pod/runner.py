@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from pinfleet.agent import Agent
-from pinfleet.errors import JournalError
+from pinfleet.errors import JournalError, JournalRefused
 from pinfleet.journal.handle import RunHandle
 from pinfleet.journal.interface import History
 from pinfleet.journal.worker import JournalWorker
@@ -65,8 +65,9 @@ class Runner:
                 command(execution)
             _LOG.info("run starts", extra={"run": uid, "epoch": handle.epoch, "recorded": len(history.steps)})
             await execution.run()
-        except Exception:  # noqa: BLE001 - a mistake of ours costs one run's execution, not the pod
-            _LOG.exception("the runtime failed; the run is given back", extra={"run": uid})
+        except Exception as err:  # noqa: BLE001 - a mistake of ours costs one run's execution, not the pod
+            extra = {"run": uid, "epoch": handle.epoch, "type": type(err).__name__, "cause": str(err)}
+            _LOG.exception("the runtime failed; the run is given back", extra=extra)
             self._report.ended(Ended(uid, handle.epoch, "fenced", handle.steps))
             self._report.stopped(uid)
         finally:
@@ -77,6 +78,8 @@ class Runner:
         while True:
             try:
                 return await asyncio.wrap_future(self._worker.submit(lambda journal: journal.load(uid)))
+            except JournalRefused:
+                raise
             except JournalError as err:
                 _LOG.warning("journal unavailable", extra={"run": uid, "cause": str(err)})
                 await asyncio.sleep(_AGAIN_SECONDS)

@@ -25,6 +25,7 @@ from pinfleet.wire import LEADER_HEADER, POD_HEADER, EndReason, ErrorCode, Messa
 BODY_LIMIT: Final = 1024 * 1024
 LONGEST_WAIT_SECONDS: Final = 60.0
 _CHECK_SECONDS: Final = 2.0
+_DIGITS: Final = 16  # of the largest number that JSON readers hold exactly
 _LOG: Final = logging.getLogger("pinfleet.pod")
 _PROBES: Final = frozenset({"/ping", "/ready"})
 _DELETE_REASONS: Final = frozenset(get_args(EndReason)) - {"attempts"}
@@ -179,8 +180,8 @@ class _BadRequest(Exception):
 
 
 def _number(name: str, text: str | None) -> int:
-    if text is None or not text.isascii() or not text.isdigit():
-        raise _BadRequest(f"{name}: must be a number, 0 or more")
+    if text is None or not text.isascii() or not text.isdigit() or len(text) > _DIGITS:
+        raise _BadRequest(f"{name}: must be a number of up to {_DIGITS} digits")
     return int(text)
 
 

@@ -93,6 +93,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("spec", "words"), WRONG.values(), ids=WRONG)
+@pytest.mark.case("manifest: no template")
 def test_a_wrong_fleet_is_refused(api: Api, name: str, spec: Json, words: str) -> None:
     """What cannot be meant is refused at once, and the message names the field."""
     answer = api.create("AgentDeployment", name, spec)

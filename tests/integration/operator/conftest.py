@@ -4,9 +4,11 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from hack.stage import OperatorProcess, Stage
 
-from tests.integration.fleet import Fleet
+from hack.stage import OperatorProcess, Stage
+from tests.integration.fleet import Fleet, trace_file
+from tests.integration.history import check
+from tests.integration.recorder import Recorder
 
 
 @pytest.fixture
@@ -16,6 +18,13 @@ def namespace(stage: Stage, request: pytest.FixtureRequest) -> Iterator[str]:
     yield name
     stage.kubectl("delete", "agentruns,agentdeployments", "--all", "-n", name, "--wait=false")
     stage.kubectl("delete", "pods", "--all", "-n", name, "--grace-period=0", "--force", "--wait=false")
+
+
+@pytest.fixture(autouse=True)
+def history(recorder: Recorder, stage: Stage, namespace: str) -> Iterator[None]:
+    """The whole history of the test keeps the invariants; looked at before what is left is removed."""
+    yield
+    assert check(recorder.of(namespace, trace_file(stage, namespace))) == []
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+
 from hack.render_chart import render
 from hack.stage import SYSTEM_NAMESPACE, Json, Stage
-
 from tests.integration.fleet import Fleet
 
 pytestmark = pytest.mark.cluster

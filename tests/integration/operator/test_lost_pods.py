@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from hack.stage import OperatorProcess, Stage
 
+from hack.stage import OperatorProcess, Stage
 from tests.integration.fleet import Fleet
 
 pytestmark = pytest.mark.cluster
@@ -19,8 +19,9 @@ def annotate(stage: Stage, fleet: Fleet, pod: str, value: str | None) -> None:
     stage.kubectl("patch", "pod", pod, "-n", fleet.namespace, "--type=merge", "-p", json.dumps(patch))
 
 
+@pytest.mark.case("draining: a pod is evicted mid-run")
 def test_an_evicted_run_goes_on_uncharged(stage: Stage, fleet: Fleet, operator: OperatorProcess) -> None:
-    """kubectl delete pod: the run stops at a step boundary, goes on elsewhere, and no step runs twice."""
+    """After kubectl delete pod the run stops at a step boundary, goes on elsewhere, and no step runs twice."""
     fleet.deploy("v1", replicas=2)
     fleet.wait_active("v1")
     fleet.start("run", steps=40, seconds=0.1)
@@ -33,6 +34,7 @@ def test_an_evicted_run_goes_on_uncharged(stage: Stage, fleet: Fleet, operator: 
     assert fleet.repeated("run") == {}
 
 
+@pytest.mark.case("runs: a poll is cut, late, out of order or doubled")
 def test_a_cut_poll_starts_nothing_twice(stage: Stage, fleet: Fleet, operator: OperatorProcess) -> None:
     """Rule 6: the operator cannot reach a pod that its kubelet reports Ready; the run goes on where it is."""
     fleet.deploy("v1", replicas=2, annotations=PROXIED)
@@ -66,6 +68,7 @@ def test_a_vanished_pod_is_replaced_and_its_run_goes_on(
     assert len(fleet.repeated("run")) <= 1
 
 
+@pytest.mark.case("draining: a candidate is superseded before it was active")
 def test_a_candidate_that_never_gets_ready_changes_nothing(
     stage: Stage, fleet: Fleet, operator: OperatorProcess
 ) -> None:

@@ -4,10 +4,11 @@ import json
 import os
 import signal
 import time
+from collections.abc import Callable
 
 import pytest
-from hack.stage import Json, OperatorProcess, Stage
 
+from hack.stage import Json, OperatorProcess, Stage
 from tests.integration.fleet import Fleet
 
 pytestmark = pytest.mark.cluster
@@ -39,6 +40,7 @@ def test_a_run_stays_on_its_version_and_the_version_stays_as_long(
     assert {line.version for line in fleet.traced("old")} == {"v1"}
 
 
+@pytest.mark.case("draining: SIGKILL mid-run")
 def test_a_killed_pod_costs_no_recorded_step(stage: Stage, fleet: Fleet, operator: OperatorProcess) -> None:
     """The process dies by SIGKILL in the middle of a step: the run goes on elsewhere, and only that step runs again."""
     fleet.deploy("v1", replicas=2)
@@ -162,11 +164,11 @@ def test_a_settled_fleet_is_not_written(stage: Stage, fleet: Fleet, operator: Op
     assert writes() == before
 
 
-def _quiet_for(seconds: float, count: "object") -> "object":
-    last = [-1, 0.0]
+def _quiet_for(seconds: float, count: Callable[[], int]) -> Callable[[], bool]:
+    last: list[float] = [-1, 0.0]
 
     def is_quiet() -> bool:
-        now, found = time.monotonic(), count()  # type: ignore[operator]
+        now, found = time.monotonic(), count()
         if found != last[0]:
             last[:] = [found, now]
         return now - last[1] >= seconds

@@ -3,8 +3,8 @@
 import signal
 
 import pytest
-from hack.stage import Stage
 
+from hack.stage import Stage
 from tests.integration.fleet import Fleet
 from tests.integration.operator.conftest import QUICK
 

@@ -4,8 +4,8 @@ import os
 import signal
 
 import pytest
-from hack.stage import OperatorProcess, Stage
 
+from hack.stage import OperatorProcess, Stage
 from tests.integration.fleet import Fleet
 
 pytestmark = pytest.mark.cluster

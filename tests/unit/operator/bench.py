@@ -1,6 +1,7 @@
 """One fleet's passes on an API server in memory, in virtual time: the test moves the world, the pass answers."""
 
 import asyncio
+import json
 import random
 from collections.abc import Callable
 from datetime import datetime
@@ -10,7 +11,7 @@ from pinfleet_operator.api.child import decode_pod, decode_version
 from pinfleet_operator.api.mirror import PodMirror
 from pinfleet_operator.api.run import decode_run
 from pinfleet_operator.api.settings import Settings
-from pinfleet_operator.errors import Unavailable
+from pinfleet_operator.errors import Rejected, Unavailable
 from pinfleet_operator.kube.resources import Resource
 from pinfleet_operator.reconcile import Reconciler
 from pinfleet_operator.store import Store
@@ -43,6 +44,8 @@ class Refusing(Client):
         """Patch, unless the test refuses."""
         plural = f"{resource.plural}/{subresource}" if subresource else resource.plural
         self._ask("patch", plural)
+        if plural == "secrets":
+            self._refuse_other_type(name, namespace or "", json.loads(body))
         answer = await super().merge_patch(resource, namespace, name, body, subresource=subresource)
         lost = self.lose_reply_of("patch", plural)
         if lost is not None:
@@ -53,6 +56,12 @@ class Refusing(Client):
         """Delete, unless the test refuses."""
         self._ask("delete", resource.plural)
         await super().delete(resource, namespace, name, **given)
+
+    def _refuse_other_type(self, name: str, namespace: str, body: Json) -> None:
+        """The API server lets no Secret's type change; without one it is Opaque. Its words are not passed on."""
+        kind = self.server.read("secrets", namespace, name).get("type", "Opaque")
+        if body.get("type", kind) != kind:
+            raise Rejected(f"cannot patch Secret {namespace}/{name}: Invalid (422)")
 
     def _ask(self, verb: str, plural: str) -> None:
         refusal = self.refuse(verb, plural)
@@ -73,8 +82,12 @@ class Bench:
         self._delivered = 0
         self.restart()
 
-    def restart(self) -> None:
-        """A new operator process."""
+    def restart(self, *, key: str = "token-of") -> None:
+        """A new operator process.
+
+        Args:
+            key: stands for the operator's key, from which the tokens are made.
+        """
         self.store = Store()
         self._delivered = 0
         self.deliver()
@@ -84,7 +97,7 @@ class Bench:
         self.store.runs.replace([decode_run(encoded(o)) for o in self.server.all("agentruns")], at)
         self._delivered = self.server.resource_version
         self.reconciler = Reconciler(
-            store=self.store, kube=self.kube, settings=self.settings, token_of=lambda uid: f"token-of-{uid}"
+            store=self.store, kube=self.kube, settings=self.settings, token_of=lambda uid: f"{key}-{uid}"
         )
 
     def now(self) -> datetime:

@@ -43,34 +43,6 @@ def test_a_pod_belongs_to_its_version_and_carries_its_template() -> None:
     run_virtual(main())
 
 
-def test_the_token_is_the_versions_own_and_goes_with_it() -> None:
-    """The Secret holds the HMAC of the version's uid and is owned by the version."""
-
-    async def main() -> None:
-        bench = await served()
-        secret = bench.server.read("secrets", NAMESPACE, "support.v1.token")
-        version = bench.server.read("agentversions", NAMESPACE, "support.v1")
-        assert secret["stringData"] == {"token": f"token-of-{version['metadata']['uid']}"}
-        assert secret["metadata"]["ownerReferences"][0]["uid"] == version["metadata"]["uid"]
-
-    run_virtual(main())
-
-
-def test_a_secret_that_exists_is_set_right() -> None:
-    """The operator cannot read Secrets: one that is there already may be of an earlier version of that name."""
-
-    async def main() -> None:
-        bench = Bench()
-        stale = {"metadata": {"name": "support.v1.token"}, "stringData": {"token": "stale"}}
-        bench.server.create("secrets", NAMESPACE, stale)
-        bench.apply(version="v1")
-        await bench.settle()
-        stored = bench.server.read("secrets", NAMESPACE, "support.v1.token")["stringData"]
-        assert stored["token"].startswith("token-of-")
-
-    run_virtual(main())
-
-
 @pytest.mark.parametrize("refusal", [Forbidden("exceeded quota: pods=5"), Rejected("admission webhook: no")])
 def test_a_refused_pod_is_said_and_tried_again_later(refusal: Exception) -> None:
     """Refusals back off and are visible; when the quota is lifted the fleet goes on by itself."""
@@ -219,6 +191,7 @@ def test_a_promote_that_may_still_arrive_keeps_pinning_closed() -> None:
 
 
 @pytest.mark.parametrize("step", ["patch pods", "delete pods"])
+@pytest.mark.case("draining: the watch is late")
 def test_a_pod_that_changed_is_not_removed(step: str) -> None:
     """Rule 8: cordon and delete name the resourceVersion that they were decided on; a pass on stale sight fails."""
 
@@ -245,6 +218,7 @@ def test_a_pod_that_changed_is_not_removed(step: str) -> None:
     run_virtual(main())
 
 
+@pytest.mark.case("draining: a run comes between counting and scaling down")
 def test_a_list_that_still_shows_open_runs_confirms_nothing() -> None:
     """Rule 7: the store says zero, the consistent LIST does not; the version keeps its pods."""
 

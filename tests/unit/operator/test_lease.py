@@ -7,7 +7,7 @@ import asyncio
 
 import pytest
 
-from pinfleet_operator.lease import NotLeader
+from pinfleet_operator.errors import NotLeader
 from tests.fakes.lease_world import World, simulate
 
 
@@ -115,6 +115,7 @@ def test_a_leader_that_slept_wakes_up_without_its_term() -> None:
 
 
 @pytest.mark.parametrize("ahead_seconds", [-86_400, -30, 30, 86_400])
+@pytest.mark.case("runs: clocks jump, both ways")
 def test_a_wall_clock_that_jumps_changes_nothing(ahead_seconds: float) -> None:
     """Neither the holder's nor the candidate's wall clock says when a Lease has run out."""
 

@@ -10,6 +10,7 @@ import pytest
 
 from pinfleet.wire import Offer, OfferLimits
 from pinfleet_operator import wire
+from pinfleet_operator.api.nesting import VALUE_DEPTH_LIMIT, nests_deeper
 from pinfleet_operator.errors import PinfleetError, PodRefused, PodUnreachable
 from pinfleet_operator.wire import IDLE_SECONDS, PodClient, PodTarget, token_for
 from tests.fakes.clock import StepClock
@@ -151,6 +152,7 @@ async def test_an_ack_of_a_forgotten_run_is_told_as_unknown(pod: FakePod, client
 
 
 @pytest.mark.parametrize("status", [200, 409])
+@pytest.mark.case("draining: a pod is replaced under the same name")
 async def test_an_answer_of_another_pod_is_not_believed(pod: FakePod, client: Client, status: int) -> None:
     """An address that was given away answers under its new owner's uid, be it yes or no."""
     pod.status, pod.answer = status, {"n": 1, "code": "stale_epoch", "message": "no"}
@@ -182,6 +184,60 @@ async def test_an_answer_that_is_not_of_the_protocol_is_a_refusal_without_code(
     assert (caught.value.status, caught.value.code) == (status, "unknown")
 
 
+RUN: dict[str, object] = {"uid": "u", "epoch": 3, "state": "running"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"n": -1},
+        {"n": 2**53},
+        {"capacity": -1},
+        {"capacity": 2**31},
+        {"runs": [RUN | {"epoch": 2**31 - 1}]},
+        {"runs": [RUN | {"epoch": -1}]},
+        {"runs": [RUN | {"steps": 2**31}]},
+        {"runs": [RUN | {"steps": -1}]},
+        {"runs": [RUN | {"journalEpoch": 2**40}]},
+    ],
+)
+async def test_a_number_that_no_status_can_hold_is_not_believed(
+    pod: FakePod, client: Client, wrong: dict[str, object]
+) -> None:
+    """Taken over, it would make every later write of that run invalid; an epoch needs room for one more."""
+    pod.answer = {**STATE, "runs": [RUN | {"epoch": 2**31 - 2, "steps": 2**31 - 2}]}
+    assert (await client.state(target(pod), after=0, boot="", wait_seconds=0)).runs[0].epoch == 2**31 - 2
+    pod.answer = {**STATE, **wrong}
+    with pytest.raises(PodRefused) as caught:
+        await client.state(target(pod), after=0, boot="", wait_seconds=0)
+    assert caught.value.code == "unknown"
+
+
+@pytest.mark.parametrize("status", [200, 409])
+@pytest.mark.parametrize("version", [b'"\xff"', b"[" * 5_000, b'"\xed\xa0\x80"', b"[" * 2_000_000])
+async def test_an_answer_that_cannot_be_read_is_a_refusal(
+    pod: FakePod, client: Client, status: int, version: bytes
+) -> None:
+    """Whatever bytes a pod sends, its poll ends as a PodError, and goes on."""
+    pod.status = status
+    for body in (b'{"protocol":1,"podUID":"pod-1","boot":"b","n":1,"capacity":1,"version":' + version + b"}", version):
+        pod.answer = body
+        with pytest.raises(PodRefused):
+            await client.state(target(pod), after=0, boot="", wait_seconds=0)
+
+
+async def test_a_result_that_nests_deeper_than_the_stack_does_not_silence_its_pod(pod: FakePod, client: Client) -> None:
+    """The other runs of the answer are heard; what is left of the result is still too deep to be stored."""
+    deep = b"[" * 7_000 + b"]" * 7_000
+    ended = b'{"uid":"deep","epoch":1,"state":"succeeded","outcome":{"result":' + deep + b"}}"
+    head = b'{"protocol":1,"version":"v1","podUID":"pod-1","boot":"b","n":1,"capacity":1,"runs":['
+    pod.answer = head + ended + b',{"uid":"a","epoch":1,"state":"running"}]}'
+    first, second = (await client.state(target(pod), after=0, boot="", wait_seconds=0)).runs
+    assert (first.uid, second.uid) == ("deep", "a")
+    assert first.outcome is not None
+    assert nests_deeper(bytes(first.outcome.result), VALUE_DEPTH_LIMIT)
+
+
 async def test_an_answer_larger_than_any_honest_one_is_not_read(
     pod: FakePod, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,6 +260,7 @@ async def test_silence_and_a_cut_connection_are_unreachable_and_not_repeated(pod
         await client.ack(nobody, "u", 1)
 
 
+@pytest.mark.case("draining: a pod is replaced under the same name")
 async def test_connections_are_kept_per_pod_uid_not_per_address(pod: FakePod, client: Client) -> None:
     """Two uids at one address never share a connection; one uid uses its own again."""
     first = target(pod)

@@ -69,6 +69,7 @@ def test_locked(journal: SqliteJournal, tmp_path: Path) -> None:
     assert commit(journal, Batch(steps=(step(),))).steps == 1
 
 
+@pytest.mark.case("runs: a full journal")
 def test_full(journal: SqliteJournal) -> None:
     """A full disk is unavailable, loses nothing, and is usable once there is room."""
     journal.claim(claim())

@@ -69,6 +69,7 @@ def test_offer_is_answered_after_its_claim() -> None:
     assert m.state(0, "").runs[0].steps == 7
 
 
+@pytest.mark.case("runs: an offer is duplicated")
 def test_same_epoch_again() -> None:
     """The same epoch again is an idempotent update: one claim, one start, every call answered."""
     m = machine()
@@ -284,6 +285,7 @@ def test_an_end_by_the_code_wins() -> None:
     assert listed(m) == (1, "succeeded")
 
 
+@pytest.mark.case("runs: a cancel meets a run that finishes")
 def test_a_recorded_end_wins() -> None:
     """Rule 10: if the journal holds an end when the pod would end it, that one is listed."""
     m = machine()
@@ -304,6 +306,7 @@ def test_an_end_is_tried_again() -> None:
     assert (m.tick(at(31.5)), kinds(m.tick(at(32)))) == ((), ["CommitEnd"])
 
 
+@pytest.mark.case("runs: a cancel meets an offer")
 def test_delete_during_the_claim() -> None:
     """A DELETE that meets the claim ends the run as soon as it is claimed."""
     m = machine()

@@ -83,6 +83,7 @@ def calls(pod: ServedPod) -> list[tuple[Answer, str, str]]:
     return made
 
 
+@pytest.mark.case("protocol: every call, as the page says it")
 def test_real_answers(serve_pod: ServePod) -> None:
     """Every real answer is what the file says of its call, and most codes are among them."""
     made = calls(serve_pod())

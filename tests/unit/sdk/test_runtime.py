@@ -760,6 +760,7 @@ async def test_nested_step(make_pod: MakePod) -> None:
         ("\ud800", "NotStorable"),
     ],
 )
+@pytest.mark.case("runs: a result too large", "runs: a result that is not JSON")
 async def test_result_that_cannot_be_held(make_pod: MakePod, value: object, kind: str) -> None:
     """A result that is too large or not JSON fails the run, saying which."""
     agent = Agent("a")
@@ -796,6 +797,7 @@ async def test_step_result_that_cannot_be_held(make_pod: MakePod) -> None:
 
 
 @pytest.mark.parametrize("given", [{"n": "one"}, [1], None])
+@pytest.mark.case("manifest: an input of the wrong type")
 async def test_input_that_does_not_fit(make_pod: MakePod, given: object) -> None:
     """An input that main does not declare fails the run, and no code of it runs."""
     agent = Agent("a")
@@ -879,6 +881,7 @@ async def test_without_commit_before_report(make_pod: MakePod) -> None:
     assert await ended_then_lost(make_pod, rules=without("commit-before-report")) == 2
 
 
+@pytest.mark.case("runs: no journal in the middle of a step or at its commit")
 async def test_journal_down_at_a_commit(make_pod: MakePod, monkeypatch: pytest.MonkeyPatch) -> None:
     """A step whose commit finds the database down is committed when it is back, and does not run again."""
     agent, ran, go = resuming(2)

@@ -101,6 +101,7 @@ def test_token_rotation(serve_pod: ServePod) -> None:
         b'\xff\xfe{"name"',
     ],
 )
+@pytest.mark.case("runs: an input that is no JSON")
 def test_bad_offers(inert_pod: Any, sent: bytes) -> None:
     """An offer that does not fit is refused, and takes no slot."""
     answer = inert_pod.call("PUT", "/runs/r1", sent)
@@ -113,6 +114,7 @@ def test_bad_offers(inert_pod: Any, sent: bytes) -> None:
     [
         ("GET", "/state?after=x", 400),
         ("GET", "/state?wait=x", 400),
+        ("GET", "/state?after=" + "1" * 5000, 400),
         ("POST", "/runs/r1/ack", 400),
         ("DELETE", "/runs/r1?epoch=1&reason=because", 400),
         ("DELETE", "/runs/r1?epoch=1&reason=attempts", 400),
@@ -121,6 +123,7 @@ def test_bad_offers(inert_pod: Any, sent: bytes) -> None:
         ("PATCH", "/runs/r1", 405),
     ],
 )
+@pytest.mark.case("protocol: every call, as the page says it")
 def test_bad_calls(inert_pod: Any, method: str, path: str, status: int) -> None:
     """A call that does not fit is refused by name, always in the same form."""
     answer = inert_pod.call(method, path)
@@ -165,6 +168,7 @@ def test_several_pollers(serve_pod: ServePod) -> None:
     assert [[run["uid"] for run in state["runs"]] for state in heard] == [["r1"]] * 5
 
 
+@pytest.mark.case("runs: an offer is duplicated")
 def test_duplicated_offers(serve_pod: ServePod) -> None:
     """The same offer many times at once is one execution."""
     pod = serve_pod()
@@ -204,6 +208,7 @@ def test_blocked_thread(serve_pod: ServePod) -> None:
 
 
 @pytest.mark.parametrize("then", ["forever", "sleep"])
+@pytest.mark.case("draining: SIGTERM mid-run")
 def test_sigterm_drains(serve_pod: ServePod, then: str) -> None:
     """SIGTERM lists every run as drained, refuses new ones, waits for the acks, and ends well."""
     pod = serve_pod(PINFLEET_PARK_AFTER_SECONDS="9999")
@@ -217,6 +222,7 @@ def test_sigterm_drains(serve_pod: ServePod, then: str) -> None:
     assert pod.wait() == 0
 
 
+@pytest.mark.case("draining: SIGTERM mid-run")
 def test_sigterm_inside_a_step(serve_pod: ServePod) -> None:
     """The step that is under way when the signal comes is finished and recorded; the next one is another pod's."""
     pod = serve_pod()
@@ -245,6 +251,7 @@ def test_sigterm_when_idle(serve_pod: ServePod) -> None:
     assert pod.wait() == 0
 
 
+@pytest.mark.case("draining: SIGKILL mid-run")
 def test_killed_and_resumed(serve_pod: ServePod) -> None:
     """Kill -9 between or inside steps: another process goes on after the last recorded one."""
     first, second = serve_pod("pod-1"), serve_pod("pod-2")
@@ -289,6 +296,7 @@ def two_owners(serve_pod: ServePod, **environment: str) -> tuple[dict[str, Any],
     return found[0], rows(first.folder)
 
 
+@pytest.mark.case("runs: two pods believe they own a run")
 def test_two_pods_believe_they_own_a_run(serve_pod: ServePod) -> None:
     """INV-3, INV-4: the older owner is fenced at its next commit and commits nothing more."""
     word, found = two_owners(serve_pod)
@@ -303,6 +311,7 @@ def test_two_pods_without_the_fence(serve_pod: ServePod) -> None:
     assert word["state"] == "succeeded"
 
 
+@pytest.mark.case("runs: no journal at the start")
 def test_not_ready_without_its_database(serve_pod: ServePod) -> None:
     """A locked database: not ready, nothing is claimed, and ready again once it answers."""
     pod = serve_pod()

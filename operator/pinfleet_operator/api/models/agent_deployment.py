@@ -31,6 +31,12 @@ from pinfleet_operator.api.models.values import (
 
 DeletePolicy = Literal["Drain", "Cancel"]
 
+VERSIONS_LISTED: Final = 256
+"""Most entries of status.versions."""
+
+LIVE_VERSIONS: Final = 64
+"""Most versions of a fleet with pods or open runs; with the records kept as history they fit into the status."""
+
 NAME_RULE: Final = Rule(
     rule=f"self.metadata.name.size() <= 63 && self.metadata.name.matches('{DNS_LABEL_PATTERN}')",
     message=(
@@ -109,7 +115,9 @@ class AgentDeploymentSpec(Model):
     """
 
     state: State | None = None
-    """Where the agents keep their journals. Without it a run that loses its pod starts again from its input."""
+    """Where the agents keep their journals. Without it each pod keeps its own, which goes with it: a run that loses its
+    pod, or goes on after a wait on another one, starts again from its input.
+    """
 
     schema_version: SchemaVersion = 1
     """Version of the agents' own state, as the code declares it. Raise it when code cannot go on with journals of the
@@ -202,8 +210,12 @@ class AgentDeploymentStatus(Model):
     candidate_version: DnsLabel | None = None
     """Id of the version that is being brought up to become active."""
 
-    versions: Annotated[tuple[FleetVersionStatus, ...], Field(max_length=256, json_schema_extra=list_map("name"))] = ()
-    """Every version that has pods, open runs or a record, newest first."""
+    versions: Annotated[
+        tuple[FleetVersionStatus, ...], Field(max_length=VERSIONS_LISTED, json_schema_extra=list_map("name"))
+    ] = ()
+    """Every version that has pods, open runs or a record, newest first. At most 64 have pods or open runs: a spec that
+    asks for one more is refused until one has drained (Accepted=False, TooManyVersions).
+    """
 
     pending_runs: Count | None = None
     """Open runs that have no version yet."""

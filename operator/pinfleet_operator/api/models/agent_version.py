@@ -59,7 +59,7 @@ class AgentVersionSpec(Model):
     """Most runs that one pod executes at the same time."""
 
     state: State | None = None
-    """Where the agents keep their journals; absent if they keep none."""
+    """Where the agents keep their journals; absent if each pod keeps its own, which goes with it."""
 
     schema_version: SchemaVersion = 1
     """Version of the agents' own state."""

@@ -96,6 +96,8 @@ def not_held_yet(s: Situation) -> Verdict | None:
         return Verdict()
     if mirror.draining or mirror.refuses:
         return _lost(s, run, is_charged=False)
+    if s.next_offer_at is not None and s.next_offer_at > s.now:
+        return Verdict(again_at=s.next_offer_at)
     offer = SendOffer(end=ending(s))
     if s.offer_refused is None:
         return Verdict((offer,))

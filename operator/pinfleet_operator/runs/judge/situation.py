@@ -59,6 +59,7 @@ class Situation:
     steps_heard: int  # most steps that a pod ever reported to this process
     told: tuple[Told, ...]  # which executions this process has told to end
     offer_refused: Refused | None  # the assigned pod refuses its offer, for a reason that another pod would not mend
+    next_offer_at: datetime | None  # before, the same epoch is not offered again; None: at once
     above_epoch: int  # epoch that a refused offer named (rule 13); 0: none did
     can_place: bool  # some pod of the run's version has a free slot
     lost_since: datetime | None  # since when this process sees the run without a pod that could take it

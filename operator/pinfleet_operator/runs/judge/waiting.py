@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from pinfleet_operator.api import keys
+from pinfleet_operator.api.nesting import VALUE_DEPTH_LIMIT
 from pinfleet_operator.api.run import INPUT_LIMIT_BYTES
 from pinfleet_operator.runs.judge.bounds import due_timers, end_of, ending, merge
 from pinfleet_operator.runs.judge.situation import (
@@ -55,6 +56,9 @@ def refused(s: Situation) -> Verdict | None:
     if run.input_bytes > INPUT_LIMIT_BYTES:
         text = f"the input has {run.input_bytes} bytes, {INPUT_LIMIT_BYTES} are allowed: pass large things by reference"
         return Verdict((WriteEnd("Failed", keys.INPUT_TOO_LARGE, text),))
+    if run.is_input_too_deep:
+        text = f"the input nests deeper than {VALUE_DEPTH_LIMIT} levels: pass it as text, or by reference"
+        return Verdict((WriteEnd("Failed", keys.INPUT_TOO_DEEP, text),))
     if fleet is None or fleet.is_deleting:
         return None
     if merge(fleet.limits, run.requested_limits) is None:

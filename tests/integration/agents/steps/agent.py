@@ -6,6 +6,7 @@ The trace is a file outside of the journal (variable TRACE), so that it shows wh
 import asyncio
 import json
 import os
+import time
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -26,6 +27,7 @@ class Ask:
     die_at: int = 0  # this step ends the process; 0: none
     result_bytes: int = 0  # padding of the result
     deaf: bool = False  # ignores cancellation
+    say: str = ""  # comes back in the result
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ class Answer:
 def trace(step: int) -> None:
     """Say outside of the journal that a step's body begins."""
     run = current()
-    line = {"run": run.name, "step": step, "epoch": run.epoch, "pod": run.pod_uid, "version": run.version}
+    where = {"epoch": run.epoch, "pod": run.pod_uid, "version": run.version}
+    line = {"at": time.time(), "run": run.name, "step": step} | where
     with open(os.environ["TRACE"], "a", encoding="utf-8") as file:  # noqa: PTH123 - one write, appended whole
         file.write(json.dumps(line) + "\n")
 
@@ -70,4 +73,4 @@ async def main(ctx: Ctx, ask: Ask) -> Answer:
             await asyncio.sleep(3600)
         if step == ask.sleep_after:
             await ctx.sleep(timedelta(seconds=ask.sleep_seconds))
-    return Answer(os.environ["CODE"], ask.steps, "x" * ask.result_bytes)
+    return Answer(os.environ["CODE"], ask.steps, ask.say + "x" * ask.result_bytes)

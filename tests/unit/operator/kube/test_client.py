@@ -3,7 +3,7 @@
 import asyncio
 import json
 from contextlib import aclosing
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -13,7 +13,6 @@ from pinfleet_operator.errors import (
     Conflict,
     Forbidden,
     Gone,
-    NotFound,
     PinfleetError,
     Rejected,
     Unavailable,
@@ -28,6 +27,17 @@ from tests.fakes.reflection import run_body
 RUN = json.dumps(run_body("run")).encode()
 
 
+class SetClock(SystemClock):
+    """The machine's clock, whose wall clock somebody set."""
+
+    def __init__(self, ahead_seconds: float) -> None:
+        self.ahead_seconds = ahead_seconds
+
+    def now(self) -> datetime:
+        """The wall clock."""
+        return super().now() + timedelta(seconds=self.ahead_seconds)
+
+
 class NotAllowed(PinfleetError):
     """What the guard of these tests raises."""
 
@@ -38,7 +48,7 @@ class NotAllowed(PinfleetError):
         (400, Rejected),
         (401, Forbidden),
         (403, Forbidden),
-        (404, NotFound),
+        (404, Unavailable),
         (409, Conflict),
         (410, Gone),
         (413, Rejected),
@@ -218,15 +228,18 @@ async def test_after_a_401_the_credentials_are_read_again(server: FakeApiServer)
 
 async def test_the_servers_clock_is_learned_from_its_answers(server: FakeApiServer) -> None:
     """An own clock that is two minutes slow does not move what the server's time is taken for."""
-
-    class Slow(SystemClock):
-        def now(self):  # type: ignore[no-untyped-def]  # noqa: ANN202 - as the base
-            return super().now() - timedelta(seconds=120)
-
-    async with KubeClient(server.endpoint, Slow()) as kube:
-        assert kube.server_offset_seconds == 0
+    async with KubeClient(server.endpoint, SetClock(-120)) as kube:
+        assert abs((kube.server_now() - SystemClock().now()).total_seconds() + 120) <= 0.6
         await kube.list_page(PODS)
-        assert abs(kube.server_offset_seconds - 120) <= 0.6
+        assert abs((kube.server_now() - SystemClock().now()).total_seconds()) <= 0.6
+
+
+async def test_a_wall_clock_that_is_set_does_not_move_the_servers(server: FakeApiServer) -> None:
+    """A pass between a step of NTP by an hour and the next answer must end no run by its deadline."""
+    clock = SetClock(0)
+    async with KubeClient(server.endpoint, clock) as kube:
+        await kube.list_page(PODS)
+        clock.ahead_seconds = 3600
         assert abs((kube.server_now() - SystemClock().now()).total_seconds()) <= 0.6
 
 

@@ -128,7 +128,7 @@ class Cluster:
             case do.DeleteVersion(_, uid):
                 del self.records[uid]
                 self.pods = {key: pod for key, pod in self.pods.items() if pod.record.version_uid != uid}
-            case do.CreateSecret(_, uid):
+            case do.WriteSecret(_, uid):
                 self.secrets.add(uid)
             case do.CreatePod(version, version_uid, name):
                 self._create_pod(version, version_uid, name)

@@ -21,6 +21,7 @@ from tests.unit.operator.plan.situations import (
     EVICTED,
     FULL,
     HALF,
+    HALF_STUCK,
     HUNG,
     LATELY,
     OWNING,
@@ -28,6 +29,7 @@ from tests.unit.operator.plan.situations import (
     SILENT,
     STARTING,
     STILL_READY,
+    STUCK,
     UNHEARD,
     Row,
     active,
@@ -77,6 +79,27 @@ ACTIVE_PODS: list[Row] = [
     ("pods with runs are never chosen", active(FULL, HALF, runs=open_runs(1)), (), None),
 ]  # fmt: skip
 
+STUCK_SLOTS: list[Row] = [
+    ("slots that hang take no run: a run that waits gets another pod",
+     active(STUCK, runs=open_runs(pending=1)), (create(1),), None),
+    ("a pod with free slots is enough", active(HALF_STUCK, EMPTY, runs=open_runs(4, pending=1)), (), None),
+    ("a pod half of whose slots hang is full sooner", active(HALF_STUCK, runs=open_runs(4, pending=1)),
+     (create(1),), None),
+    ("a container that holds fewer runs than runsPerPod gets as many pods as that takes",
+     active(HALF_STUCK, runs=open_runs(4, pending=5)), (create(1),), None),
+    ("no more pods than maxReplicas",
+     active(STUCK, runs=open_runs(pending=1), fleet=a_fleet(a_spec(maxReplicas=1), status=a_status("v1", v1="Active"))),
+     (), None),
+    ("a pod that starts is counted as whole: it is not made again",
+     active(STUCK, replace(STARTING, record=a_pod(1, ready=False).record), runs=open_runs(pending=1)), (), None),
+    ("with a pod that serves, the stuck one goes", active(STUCK, HALF, runs=open_runs(5)), (close(STUCK),), 0.0),
+    ("of two idle pods the stuck one goes", active(STUCK, EMPTY), (close(STUCK),), 0.0),
+    ("a draining version's run is not starved either", draining(STUCK, counts=open_runs(pending=1)),
+     (create(1),), None),
+    ("and its stuck pod goes once another serves", draining(STUCK, EMPTY, counts=open_runs(pending=1)),
+     (close(STUCK),), 0.0),
+]  # fmt: skip
+
 LOST_PODS: list[Row] = [
     ("a pod that is silent and not Ready for 30 s is lost, and replaced", active(SILENT, runs=open_runs(3)),
      (cordon(SILENT), create(1)), None),
@@ -106,7 +129,10 @@ DRAINING_PODS: list[Row] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("sentence", "world", "actions", "again"), ACTIVE_PODS + LOST_PODS + DRAINING_PODS)
+@pytest.mark.parametrize(
+    ("sentence", "world", "actions", "again"), ACTIVE_PODS + STUCK_SLOTS + LOST_PODS + DRAINING_PODS
+)
+@pytest.mark.case("draining: a scale-down meets a busy pod")
 def test_pods(sentence: str, world: World, actions: tuple[do.Action, ...], again: float | None) -> None:
     """Each sentence of the table is true of its world."""
     assert acts(world) == (actions, again), sentence
@@ -152,7 +178,7 @@ def test_the_first_version_is_made_behind_a_finalizer() -> None:
 def test_a_new_version_gets_its_secret_before_its_pods() -> None:
     """Pods would wait for the Secret; its owner, the version, must be there before it."""
     made = plan(a_world(a_version(has_secret=False), fleet=a_fleet(a_spec(replicas=2))))
-    assert made.actions[:3] == (do.CreateSecret("v1", "v1-uid"), create(0), create(1))
+    assert made.actions[:3] == (do.WriteSecret("v1", "v1-uid"), create(0), create(1))
 
 
 def test_the_switch_is_one_write_with_the_rest_of_the_status() -> None:
@@ -234,6 +260,7 @@ def test_the_history_is_pruned_only_after_a_count() -> None:
     )
 
 
+@pytest.mark.case("draining: the count is unknown")
 def test_nothing_is_decided_on_an_unknown_state() -> None:
     """A store that has not listed everything yet scales nothing and writes nothing."""
     assert plan(draining(EMPTY, is_confirmed_empty=True, is_synced=False)) == do.Plan((), 1.0)

@@ -220,6 +220,7 @@ def test_an_unmoved_world_is_written_at_most_three_times(world: World) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(pods("v1"), st.integers(0, 6))
+@pytest.mark.case("draining: a scale-down meets a busy pod")
 def test_the_fullest_pods_stay(found: tuple[PodView, ...], wanted: int) -> None:
     """Keeping the fullest empties the others, and a pod with runs is never surplus."""
     kept, surplus = choose(found, wanted)

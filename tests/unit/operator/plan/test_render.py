@@ -99,6 +99,35 @@ def with_metadata(**metadata: Any) -> dict[str, Any]:
         (with_pod(volumes=[{"name": "pinfleet-token", "emptyDir": {}}]), "pinfleet-token"),
         (with_pod(restartPolicy="Always"), "restartPolicy"),
         (with_pod(automountServiceAccountToken=True), "automountServiceAccountToken"),
+        (with_pod(serviceAccountName="admin"), "serviceAccountName is admin"),
+        (with_pod(serviceAccount="admin"), "serviceAccount is admin"),
+        (with_pod(serviceAccountName=["admin"]), "serviceAccountName is"),
+        (
+            with_pod(volumes=[{"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}]),
+            "volume t projects a serviceAccountToken",
+        ),
+        (
+            with_pod(
+                volumes=[{"name": "c", "projected": {"sources": [{"configMap": {}}, {"serviceAccountToken": {}}]}}]
+            ),
+            "volume c projects a serviceAccountToken",
+        ),
+        (with_pod(hostNetwork=True), "hostNetwork is true"),
+        (with_pod(hostPID=True), "hostPID is true"),
+        (with_pod(hostIPC=True), "hostIPC is true"),
+        (with_pod(volumes=[{"name": "h", "hostPath": {"path": "/"}}]), "volume h is a hostPath"),
+        (changed(ports=[{"containerPort": 80, "hostPort": 80}]), "container app has hostPort 80"),
+        (changed(securityContext={"privileged": True}), "container app is privileged"),
+        (
+            changed(securityContext={"capabilities": {"add": ["SYS_ADMIN"]}}),
+            "container app adds capabilities .SYS_ADMIN",
+        ),
+        (
+            with_pod(initContainers=[{"name": "i", "securityContext": {"privileged": True}}]),
+            "container i is privileged",
+        ),
+        (with_pod(securityContext={"windowsOptions": {"hostProcess": True}}), "hostProcess"),
+        (with_pod(securityContext="x"), "securityContext of spec.template.spec must be an object"),
         ({"template": {"spec": {"containers": []}}}, "0 containers"),
         ({"template": {"spec": {"containers": [{"name": "a"}, {"name": "b"}]}}}, "2 containers"),
         ({"template": {"spec": {"containers": "x"}}}, "containers must be a list"),
@@ -106,8 +135,38 @@ def with_metadata(**metadata: Any) -> dict[str, Any]:
         (with_metadata(labels=["x"]), "labels must be an object"),
     ],
 )
-def test_what_pinfleet_owns_is_refused_in_a_template(spec: dict[str, Any], names: str) -> None:
-    """The refusal names what is wrong, and never overrides it silently."""
+def test_what_an_author_may_not_set_is_refused(spec: dict[str, Any], names: str) -> None:
+    """What pinfleet owns, credentials, the node: the refusal names what is wrong, and never overrides it silently."""
     with pytest.raises(BadManifest, match=names) as caught:
         rendered(spec)
     assert caught.value.reason == keys.INVALID_TEMPLATE
+
+
+def test_what_takes_no_rights_is_let_through() -> None:
+    """The default service account, dropped capabilities and projected volumes without a token are everybody's own."""
+    context = {"privileged": False, "capabilities": {"drop": ["ALL"]}, "runAsNonRoot": True}
+    volume = {"name": "x", "projected": {"sources": [{"configMap": {"name": "c"}}, {"secret": {"name": "s"}}]}}
+    pod = {
+        "containers": [{"name": "app", "image": "x", "securityContext": context, "ports": [{"containerPort": 80}]}],
+        "initContainers": [{"name": "i", "image": "x"}],
+        "volumes": [volume, {"name": "e", "emptyDir": {}}, {"name": "p", "persistentVolumeClaim": {"claimName": "p"}}],
+        "serviceAccountName": "default",
+        "hostNetwork": False,
+        "securityContext": {"fsGroup": 1000},
+    }
+    made = rendered({"template": {"spec": pod}})["spec"]
+    assert isinstance(made, dict)
+    assert (made["serviceAccountName"], made["automountServiceAccountToken"]) == ("default", False)
+
+
+@pytest.mark.parametrize(
+    ("spec", "source"),
+    [(SMALL, {"emptyDir": {}}), (FULL, {"persistentVolumeClaim": {"claimName": "journals"}})],
+)
+def test_there_is_always_a_journal(spec: dict[str, Any], source: dict[str, Any]) -> None:
+    """Without spec.state it goes with its pod: the SDK runs the same code, from the input again in the next pod."""
+    pod: Any = rendered(spec)["spec"]
+    agent = pod["containers"][0]
+    assert {"name": "pinfleet-state", **source} in pod["volumes"]
+    assert {"name": "pinfleet-state", "mountPath": "/var/lib/pinfleet/state"} in agent["volumeMounts"]
+    assert {"name": "PINFLEET_STATE_URL", "value": "/var/lib/pinfleet/state/journal.db"} in agent["env"]

@@ -79,6 +79,7 @@ def test_a_drained_version_keeps_its_pods_for_the_delay() -> None:
     assert (toy.outline()["pods"], toy.phases()["v1"]) == (["support.v2"], "Retired")
 
 
+@pytest.mark.case("draining: a candidate is superseded before it was active")
 def test_a_spec_edited_mid_rollout_supersedes_the_candidate() -> None:
     """The active version is untouched by a candidate that is given up."""
     toy = started()
@@ -134,6 +135,7 @@ def test_going_back_mid_rollout_needs_no_rollout() -> None:
     assert not [each for each in toy.writes if isinstance(each, do.Promote)][1:]
 
 
+@pytest.mark.case("draining: a run is pinned while its version drains to zero")
 def test_a_run_found_on_a_retired_version_brings_its_pods_back() -> None:
     """A run that slipped in is served: the version drains again."""
     toy = started()
@@ -147,6 +149,7 @@ def test_a_run_found_on_a_retired_version_brings_its_pods_back() -> None:
     assert (toy.phases()["v1"], run.phase) == ("Draining", "Running")
 
 
+@pytest.mark.case("draining: a version is deleted by hand while its runs are open")
 def test_a_version_deleted_by_hand_is_named_while_its_runs_are_open() -> None:
     """The status says which runs cannot go on, and applying the spec again mends it."""
     toy = started()
@@ -166,6 +169,7 @@ def test_a_version_deleted_by_hand_is_named_while_its_runs_are_open() -> None:
     assert run.phase == "Running"
 
 
+@pytest.mark.case("draining: a fleet is deleted while its pods live")
 def test_a_deleted_fleet_drains_first() -> None:
     """With deletePolicy Drain the object stays until the last run has ended, and takes no new runs."""
     toy = started()

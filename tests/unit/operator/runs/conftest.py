@@ -152,6 +152,7 @@ def situation() -> Callable[..., Situation]:
             silent_since=None,
             is_network_doubtful=False,
             offer_refused=None,
+            next_offer_at=None,
             listed=tuple(Listed("pod-a", each) for each in said),
             steps_heard=max((each.steps for each in said), default=0),
             told=(),

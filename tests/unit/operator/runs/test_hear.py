@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from pinfleet.wire import RunListing, StateAnswer
 from pinfleet_operator.runs.dispatch import hear
 from tests.unit.operator.runs.conftest import listing, mirror
@@ -29,6 +31,7 @@ def test_a_full_answer_shows_what_is_absent() -> None:
     assert set(known.runs) == {"other"}
 
 
+@pytest.mark.case("runs: a poll is cut, late, out of order or doubled")
 def test_an_answer_out_of_order_is_ignored() -> None:
     """A poll that comes late, or twice, turns nothing back."""
     known = mirror(listing(steps=5), n=9)
@@ -37,6 +40,7 @@ def test_an_answer_out_of_order_is_ignored() -> None:
     assert known.runs["run-uid"].steps == 5
 
 
+@pytest.mark.case("runs: a poll is cut, late, out of order or doubled")
 def test_an_acked_run_does_not_come_back() -> None:
     """An answer that was on its way during the ack still lists the run; the next one decides."""
     known = mirror(n=5)

@@ -73,6 +73,7 @@ def test_an_explicit_version_is_pinned_before_a_pod_is_sought(situation: Make) -
     assert actions(situation(change(PENDING, requested_version="v2"), fleet=fleet)) == (Pin("v2"),)
 
 
+@pytest.mark.case("runs: an explicit version is unknown or retired")
 def test_a_version_that_takes_no_runs_fails_the_run(situation: Make) -> None:
     """An explicit version that is neither active nor candidate fails the run and names those that are live."""
     (end,) = actions(situation(change(PENDING, requested_version="v0")))
@@ -83,6 +84,7 @@ def test_a_version_that_takes_no_runs_fails_the_run(situation: Make) -> None:
 
 
 @pytest.mark.parametrize(("size", "fails"), [(32 * 1024, False), (32 * 1024 + 1, True), (1_000_000, True)])
+@pytest.mark.case("runs: an input at, over and far over its limit")
 def test_an_input_over_32_kib_fails_the_run(situation: Make, size: int, *, fails: bool) -> None:
     """32 KiB of input are served, one byte more is refused."""
     (first,) = actions(situation(change(PENDING, input_bytes=size)))
@@ -90,6 +92,7 @@ def test_an_input_over_32_kib_fails_the_run(situation: Make, size: int, *, fails
     assert (isinstance(first, WriteEnd) and first.reason == keys.INPUT_TOO_LARGE) is fails
 
 
+@pytest.mark.case("runs: limits above the fleet's")
 def test_a_run_may_only_lower_the_limits(situation: Make) -> None:
     """More steps than the fleet allows fail the run at once, fewer are stamped."""
     more = change(PENDING, requested_limits=RequestedLimits(max_steps=1001))
@@ -110,6 +113,7 @@ def test_a_run_may_only_lower_the_limits(situation: Make) -> None:
         (keys.NO_FREE_SLOT, {"can_place": False}),
     ],
 )
+@pytest.mark.case("runs: the fleet is unknown", "runs: the fleet is paused")
 def test_a_run_that_waits_says_what_for_after_30_seconds(situation: Make, reason: str, changes: dict[str, Any]) -> None:
     """Nothing is written in the first 30 seconds; then the reason is, once."""
     young = situation(change(PENDING, created_at=ago(10)), **changes)
@@ -133,6 +137,7 @@ def test_no_run_is_pinned_while_a_promote_is_in_flight(situation: Make) -> None:
 
 
 @pytest.mark.parametrize("run", [PENDING, PARKED], ids=["pending", "parked"])
+@pytest.mark.case("runs: a cancel meets a parked run")
 def test_a_run_on_no_pod_is_cancelled_on_the_object(situation: Make, run: Any) -> None:
     """Nobody has to be asked where no pod holds the run."""
     (end,) = actions(situation(change(run, cancel=True)))
@@ -160,6 +165,7 @@ def test_a_bound_to_come_is_looked_at_in_time(situation: Make) -> None:
 def test_a_run_that_its_pod_does_not_list_is_offered_again(situation: Make) -> None:
     """Rule 1: same boot and absent means never accepted; the same epoch is offered, uncharged."""
     assert actions(situation(RUNNING)) == (SendOffer(),)
+    assert judge(situation(RUNNING, next_offer_at=hence(4))) == Verdict((), again_at=hence(4))
 
 
 def test_an_accepted_offer_is_not_repeated_before_the_pod_answers(situation: Make) -> None:
@@ -190,6 +196,7 @@ def test_a_run_that_its_pod_holds_needs_nothing(situation: Make) -> None:
         (listing("limit", outcome=Outcome(limit="deadline")), ("TimedOut", keys.DEADLINE)),
     ],
 )
+@pytest.mark.case("protocol: each word of a pod")
 def test_what_a_pod_reports_becomes_the_phase(situation: Make, said: Any, end: tuple[str, str]) -> None:
     """Each end of the protocol has one phase and one reason, and is not acked before it is written."""
     (action,) = actions(situation(RUNNING, said))
@@ -198,6 +205,7 @@ def test_what_a_pod_reports_becomes_the_phase(situation: Make, said: Any, end: t
     assert (action.phase, action.reason) == end
 
 
+@pytest.mark.case("protocol: each word of a pod")
 def test_a_park_is_written_and_then_acked(situation: Make) -> None:
     """Rule 2: the ack follows once the store shows what was written."""
     said = listing("parked", waiting_for=(TIMER,))
@@ -212,6 +220,7 @@ def test_an_end_is_acked_once_it_is_stored(situation: Make) -> None:
     assert actions(situation(ENDED, listing("succeeded"))) == (Ack("pod-a", 1),)
 
 
+@pytest.mark.case("protocol: each word of a pod")
 def test_a_run_that_does_not_fit_is_held(situation: Make) -> None:
     """Incompatible state stops the run whole."""
     said = listing("incompatible")
@@ -219,6 +228,7 @@ def test_a_run_that_does_not_fit_is_held(situation: Make) -> None:
     assert actions(situation(RUNNING, said)) == (WriteHeld(said),)
 
 
+@pytest.mark.case("protocol: each word of a pod")
 def test_a_drained_run_is_assigned_again_uncharged(situation: Make) -> None:
     """An execution that the run did not end itself costs it no attempt."""
     assert actions(situation(RUNNING, listing("drained"))) == (Assign("v1", attempts=1),)
@@ -232,6 +242,7 @@ def test_a_run_that_its_pod_cannot_go_on_with_is_charged(situation: Make) -> Non
     assert action.attempts == 2
 
 
+@pytest.mark.case("protocol: each word of a pod")
 def test_a_fenced_run_goes_on_above_the_journals_epoch(situation: Make) -> None:
     """Rule 13: after a restored etcd the next epoch is above what the journal knows."""
     said = listing("fenced", journal_epoch=9)
@@ -264,6 +275,7 @@ def test_a_crash_is_charged_and_waits(situation: Make) -> None:
 
 
 @pytest.mark.parametrize("pod", [change(POD, phase="Failed", disrupted=True), change(POD, deleting=True), None])
+@pytest.mark.case("draining: nodes are drained over and over")
 def test_a_disruption_is_not_charged(situation: Make, pod: Any) -> None:
     """Rule 14: eviction, deletion and vanished pods cost no attempt."""
     s = situation(RUNNING, is_pod_gone=True, pod=pod, mirror=None)
@@ -292,6 +304,7 @@ def test_progress_resets_attempts(situation: Make) -> None:
     assert charged.attempts == 4
 
 
+@pytest.mark.case("runs: one that always kills its pod")
 def test_used_up_attempts_end_through_the_journal(situation: Make) -> None:
     """The last claim executes nothing; it asks whether the journal holds an end, else the run failed."""
     run = change(RUNNING, attempts=3)
@@ -352,6 +365,7 @@ def test_an_end_that_the_pod_reports_wins(situation: Make) -> None:
     assert action.phase == "Succeeded"
 
 
+@pytest.mark.case("runs: a hung and silent pod passes a limit")
 def test_a_silent_pod_is_killed_after_grace_and_silence(situation: Make) -> None:
     """30 s after it was told, and 10 s without an answer, the pod goes."""
     run = change(RUNNING, cancel=True)

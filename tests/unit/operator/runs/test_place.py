@@ -16,7 +16,7 @@ change = msgspec.structs.replace
 def seat(name: str, taken: int, **pod: Any) -> Seat:
     """A pod of ten slots."""
     record = change(POD, name=name, uid=name, **pod)
-    return Seat(pod=record, mirror=mirror(pod_uid=name), taken=taken, runs_per_pod=10, is_closed=False)
+    return Seat(pod=record, version="v1", mirror=mirror(pod_uid=name), taken=taken, runs_per_pod=10, is_closed=False)
 
 
 def test_the_fullest_pod_that_fits_is_taken() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import random
 
 import msgspec
+import pytest
 
 from pinfleet_operator.api.child import VersionRecord
 from pinfleet_operator.api.fleet import Counts
@@ -97,6 +98,7 @@ def test_answers_of_own_writes_do_not_move_the_counts() -> None:
     assert (store.counts(*KEY).open, store.unpinned("ns", "support")) == (1, 0)
 
 
+@pytest.mark.case("draining: the watch is late")
 def test_a_lower_resource_version_never_replaces_a_higher() -> None:
     """Rule 16: a late echo does not turn the store back; with the rule out it does."""
     for lower_may_replace, phase in ((False, "Running"), (True, "Pending")):
@@ -147,6 +149,7 @@ async def test_settling_waits_for_flights_of_before_and_no_others() -> None:
     await store.end_assignment(later)
 
 
+@pytest.mark.case("draining: a run comes between counting and scaling down")
 async def test_a_confirmed_count_of_zero_ends_with_the_next_open_run() -> None:
     """A run found open after the LIST, or an assignment in flight, voids the confirmation."""
     store = Store()

@@ -1,0 +1,113 @@
+"""`pin`: 5,000 runs exist, then slots appear. How fast are they pinned, assigned and offered, and for how much CPU?
+
+The rival is a bare client that writes the same bodies on equal objects, with the same account, at its best number of
+connections, beside one idle watcher and the same idle pods. Units alternate; each begins with fresh runs and, for the
+operator, with a fresh process. CPU comes from /proc, writes from the audit log.
+"""
+
+import os
+import subprocess
+from statistics import median
+from typing import Any
+
+from bench.measure import cpu_seconds, wait_for, wait_quiet
+from bench.report import Row, judged, save
+from bench.world import ACCOUNT, BARE, OURS, PROFILE, World, write_bare
+
+CONNECTIONS = (8, 16, 32, 64)
+Unit = dict[str, Any]
+
+
+def runs() -> int:
+    """Runs per unit."""
+    return int(os.environ.get("BENCH_RUNS", "5000"))
+
+
+def pairs() -> int:
+    """Pairs of units."""
+    return int(os.environ.get("BENCH_PAIRS", "5"))
+
+
+def best_connections(world: World, n: int) -> tuple[int, list[Unit]]:
+    """The number of connections at which the bare client writes fastest, each with its share of the runs."""
+    world.create_runs(BARE, n)
+    requests, share = world.assignments(BARE), n // len(CONNECTIONS)
+    units = [write_bare(world, requests[i * share : (i + 1) * share], c) for i, c in enumerate(CONNECTIONS)]
+    world.delete_runs(BARE)
+    return max(units, key=lambda unit: float(unit["per_second"]))["connections"], units
+
+
+def bare_unit(world: World, n: int, connections: int) -> Unit:
+    """The rival's unit."""
+    world.create_runs(BARE, n)
+    unit = write_bare(world, world.assignments(BARE), connections)
+    world.delete_runs(BARE)
+    return unit
+
+
+def operator_unit(world: World, n: int) -> Unit:
+    """The operator's unit: everything that the process does from the moment that slots appear is counted."""
+    world.pause(is_paused=True)
+    world.create_runs(OURS, n)
+    with world.operator() as operator:
+        wait_for("the operator to poll", lambda: cpu_seconds(operator.pid) > 1, 30)
+        wait_quiet(operator.pid)
+        audit, before, pods_before = world.audit(), cpu_seconds(operator.pid), cpu_seconds(world.hollow.pid)
+        profiler = subprocess.Popen([*PROFILE.split(), str(operator.pid)]) if PROFILE else None
+        world.pause(is_paused=False)
+        wait_for(f"{n} runs to be held", lambda: world.hollow.count() >= n, 60 + n / 20)
+        cpu = cpu_seconds(operator.pid) - before
+        if profiler is not None:
+            profiler.wait(timeout=120)
+        check_held(world, n)
+    written = audit.status_writes(OURS, ACCOUNT)
+    assert written.ok == n, written
+    pods_cpu = cpu_seconds(world.hollow.pid) - pods_before
+    world.delete_runs(OURS)
+    return {
+        "who": "operator",
+        "n": n,
+        "per_second": written.per_second,
+        "refused": written.others,
+        "cpu_ms": 1000 * cpu / n,
+        "pods_cpu_ms": 1000 * pods_cpu / n,
+    }
+
+
+def check_held(world: World, n: int) -> None:
+    """Every run is held by the very pod, and at the epoch, that its status says; by no other."""
+    held = world.hollow.do("held")
+    said = {
+        run["metadata"]["uid"]: [run["status"]["podUID"], run["status"]["epoch"]]
+        for run in world.runs(OURS)
+        if run["status"]["phase"] == "Running"
+    }
+    assert not held["twice"], f"held by two pods: {held['twice'][:3]}"
+    assert len(said) == n, f"{len(said)} of {n} runs are Running"
+    assert held["runs"] == said, "pods hold other runs than the statuses say"
+
+
+def main(world: World) -> bool:
+    """Run the bench; returns whether both goals are met."""
+    n, units = runs(), list[Unit]()
+    best, swept = best_connections(world, n)
+    print(f"  bare client: best at {best} connections", flush=True)
+    for _ in range(pairs()):
+        units += [operator_unit(world, n), bare_unit(world, n, best)]
+        for unit in units[-2:]:
+            print(f"    {unit['who']:<9} {unit['per_second']:6.0f}/s {unit['cpu_ms']:6.3f} ms", flush=True)
+    ours, bare = ([u for u in units if u["who"] == who] for who in ("operator", "bare"))
+    size = f"{pairs()} pairs of {n} runs"
+    rows = [
+        judged("operator CPU per run, with offers", mid(ours, "cpu_ms"), "ms", mid(bare, "cpu_ms"), most=3, n=size),
+        judged("status writes, with offers", mid(ours, "per_second"), "1/s", mid(bare, "per_second"), least=0.8, n=size),
+        Row("bare client's best number of connections", best, "connections", n=f"{n // 4} runs each"),
+        Row("pods' CPU per run (one process for all)", mid(ours, "pods_cpu_ms"), "ms"),
+    ]
+    save("pin", rows, world.facts(), swept + units)
+    return all(row.met is not False for row in rows)
+
+
+def mid(units: list[Unit], key: str) -> float:
+    """The units' median."""
+    return median(float(unit[key]) for unit in units)
