@@ -104,7 +104,7 @@ def table(rows: tuple[Row, ...], found: list[Mark]) -> str:
         for row in (each for each in rows if each.section == section):
             tests = dict.fromkeys(str(mark) for mark in found if mark.case == row.id)
             shown = f"needs {row.needs}" if row.needs else "<br>".join(sorted(tests))
-            lines.append(f"| {row.id.partition(': ')[2]} | {row.outcome} | {shown} |")
+            lines.append(f"| {row.id.rpartition(': ')[2]} | {row.outcome} | {shown} |")
         lines.append("")
     served = [row for row in rows if not row.needs]
     lines.append(

@@ -7,6 +7,7 @@ or verb that it waits for. ``hack/cases.py`` refuses a row with neither, a row w
 from dataclasses import dataclass
 from typing import Final
 
+INVARIANTS: Final = "Always true"
 DRAINING: Final = "Draining and retiring"
 RUNS: Final = "Runs and agents"
 PROTOCOL: Final = "The run protocol"
@@ -18,19 +19,42 @@ class Row:
     """One case."""
 
     section: str
-    id: str  # what goes wrong; stable, since marks name it
+    id: str  # an invariant, or what goes wrong; stable, since marks name it
     outcome: str  # what a careful user expects then
     needs: str = ""  # what is not served yet and this case is about; empty: it is served
     is_real: bool = False  # whether one of its tests must run on a real API server
 
 
 ROWS: Final = (
+    # Always true
+    Row(INVARIANTS, "INV-1", "A run's pin never changes.", is_real=True),
+    Row(INVARIANTS, "INV-2", "Every row of a run in the journal carries its version."),
+    Row(INVARIANTS, "INV-3", "Epochs rise; nothing commits with an older one after a newer one was claimed."),
+    Row(INVARIANTS, "INV-4", "A step commits once; its result never changes."),
+    Row(INVARIANTS, "INV-5", "A run that is created after a promote returned gets the new version.", is_real=True),
+    Row(INVARIANTS, "INV-6", "A version that is retired or deleted has no open run.", is_real=True),
+    Row(INVARIANTS, "INV-7", "A version retires within 2 s, and its delay, of its last run's end."),
+    Row(INVARIANTS, "INV-8", "What is stable is not written.", is_real=True),
+    Row(INVARIANTS, "INV-9", "No orphan is left.", is_real=True),
+    Row(INVARIANTS, "INV-10", "One version is active; new runs never go to two."),
+    Row(INVARIANTS, "INV-11", "A spec that is taken back leads to the earlier state."),
+    Row(INVARIANTS, "INV-12", "The same spec and the same world give the same plan, whatever came before."),
+    Row(INVARIANTS, "INV-13", "Generations rise; phases follow their edges.", is_real=True),
+    Row(INVARIANTS, "INV-14", "An approval is authorised, not the requester's, and bound to what was asked.",
+        needs="AgentApproval"),
+    Row(INVARIANTS, "INV-15", "Every API write of a run and of a fleet has a reason."),
+    Row(INVARIANTS, "INV-16", "An outcome that the journal recorded is the object's; nothing commits after it."),
+    Row(INVARIANTS, "INV-17", "No input and no secret is told."),
+    Row(INVARIANTS, "INV-18", "One bad object never stalls another."),
+    Row(INVARIANTS, "INV-19", "An operator upgrade changes no child."),
+    Row(INVARIANTS, "INV-20", "Two operator replicas double no effect.", is_real=True),
     # Draining and retiring
     Row(DRAINING, "draining: the count is unknown", "Nothing is scaled down on what is not known."),
     Row(DRAINING, "draining: a run is pinned while its version drains to zero", "The version's pods come back for it."),
     Row(DRAINING, "draining: a run comes between counting and scaling down",
         "The version keeps its pods: the count is read consistently, after every assignment in flight."),
-    Row(DRAINING, "draining: a prune fails", "It is tried again ever more rarely, and the fleet says so."),
+    Row(DRAINING, "draining: a prune fails",
+        "It is tried again ever more rarely; the status keeps it, the log says why."),
     Row(DRAINING, "draining: a candidate is superseded before it was active", "Its pods go, and its record after it."),
     Row(DRAINING, "draining: a fleet is deleted while its pods live",
         "Runs end by its deletePolicy, then all is gone, the version that was active included.", is_real=True),

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cluster.kube import Kube
 
 from localcluster import Cluster, binary
+from tests.cluster.kube import Kube
 
 APP = Path(__file__).parent / "app"
 IMAGE = "registry.local/app:v1"

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from tests.cluster.conftest import IMAGE, MakePod
 from tests.cluster.kube import Kube, Object, condition, terminated, until
 

@@ -5,10 +5,10 @@ import signal
 from pathlib import Path
 
 import pytest
-from tests.cluster.conftest import MakePod
-from tests.cluster.kube import Kube, container, fetch, is_ready, terminated, until
 
 from localcluster import Cluster
+from tests.cluster.conftest import MakePod
+from tests.cluster.kube import Kube, container, fetch, is_ready, terminated, until
 
 pytestmark = pytest.mark.cluster
 

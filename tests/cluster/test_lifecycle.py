@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.cluster.conftest import IMAGE
-from tests.cluster.kube import Kube
 
 from localcluster import Cluster, LocalClusterError, binary, processes
 from localcluster.components import COMPONENTS
 from localcluster.errors import ComponentFailed
 from localcluster.layout import pod_marker
+from tests.cluster.conftest import IMAGE
+from tests.cluster.kube import Kube
 
 pytestmark = pytest.mark.cluster
 

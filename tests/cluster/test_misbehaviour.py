@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from tests.cluster.conftest import MakePod
 from tests.cluster.kube import MISBEHAVE, Kube, condition, container, fetch, is_ready, terminated, until
 

@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.cluster.kube import until
 
 from localcluster import binary, loopback, needs, processes
 from localcluster.errors import NeedMissing
 from localcluster.kubelet.addresses import Addresses, address_of
 from localcluster.kubelet.images import Images, UnknownImage, parse
 from localcluster.kubelet.volumes import File, write_payload
+from tests.cluster.kube import until
 
 
 def test_images_are_relative_to_their_file(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.cluster.conftest import APP, MakePod
 from tests.cluster.kube import Kube, condition, container, fetch, is_ready, terminated, until
 

@@ -35,6 +35,7 @@ def lease(stage: Stage) -> Json:
     return spec
 
 
+@pytest.mark.case("INV-20")
 def test_another_term_begins_when_the_leader_dies(installed: Stage, fleet: Fleet) -> None:
     """The leader dies by SIGKILL in the middle of a run: the next term goes on, and nothing happens twice."""
     fleet.deploy("v1")

@@ -69,6 +69,20 @@ def test_a_vanished_pod_is_replaced_and_its_run_goes_on(
 
 
 @pytest.mark.case("draining: a candidate is superseded before it was active")
+def test_a_label_that_is_taken_off_is_no_deletion(stage: Stage, fleet: Fleet, operator: OperatorProcess) -> None:
+    """The watch loses sight of the pod; its run goes on there, is not started elsewhere, and the label is put back."""
+    fleet.deploy("v1", replicas=2)
+    fleet.wait_active("v1")
+    fleet.start("run", steps=40, seconds=0.1)
+    fleet.wait_step("run", 5)
+    pod = fleet.run("run")["pod"]
+    stage.kubectl("label", "pod", pod, "-n", fleet.namespace, "pinfleet.dev/version-")
+    last = fleet.wait_phase("run", "Succeeded")
+
+    assert (last["epoch"], fleet.repeated("run")) == (1, {})
+    assert pod in {each["metadata"]["name"] for each in fleet.pods("v1")}
+
+
 def test_a_candidate_that_never_gets_ready_changes_nothing(
     stage: Stage, fleet: Fleet, operator: OperatorProcess
 ) -> None:

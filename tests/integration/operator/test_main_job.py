@@ -14,6 +14,7 @@ from tests.integration.fleet import Fleet
 pytestmark = pytest.mark.cluster
 
 
+@pytest.mark.case("INV-1", "INV-6", "INV-13")
 def test_a_run_stays_on_its_version_and_the_version_stays_as_long(
     stage: Stage, fleet: Fleet, operator: OperatorProcess
 ) -> None:
@@ -59,6 +60,7 @@ def test_a_killed_pod_costs_no_recorded_step(stage: Stage, fleet: Fleet, operato
     assert {line.step for line in fleet.traced("run")} == set(range(1, 31))
 
 
+@pytest.mark.case("INV-5")
 def test_runs_created_after_a_promote_returned_go_to_the_new_version(
     stage: Stage, fleet: Fleet, operator: OperatorProcess
 ) -> None:
@@ -114,6 +116,7 @@ def test_counts_equal_a_list_at_their_resource_version(stage: Stage, fleet: Flee
     assert compared >= 3
 
 
+@pytest.mark.case("INV-15")
 def test_a_run_costs_three_writes(stage: Stage, fleet: Fleet, operator: OperatorProcess) -> None:
     """INV-15: create, assign, end; parking and waking cost two more."""
     fleet.deploy("v1")
@@ -138,6 +141,7 @@ def test_a_run_costs_three_writes(stage: Stage, fleet: Fleet, operator: Operator
     assert writes("parks").count("patch") == 4
 
 
+@pytest.mark.case("INV-8")
 def test_a_settled_fleet_is_not_written(stage: Stage, fleet: Fleet, operator: OperatorProcess) -> None:
     """INV-8: nothing changes, so the operator writes nothing, its Lease excepted."""
     fleet.deploy("v1", replicas=2)

@@ -46,7 +46,7 @@ def granted() -> set[Right]:
     return {(resource, verb) for rule in rules for resource in rule["resources"] for verb in rule["verbs"]}
 
 
-@pytest.mark.case("draining: a fleet is deleted while its pods live")
+@pytest.mark.case("INV-9", "draining: a fleet is deleted while its pods live")
 def test_the_role_is_what_a_life_needs(stage: Stage, fleet: Fleet, operator: OperatorProcess) -> None:
     """Deploy, run, switch, lose a pod, let a run expire, delete the fleet: all is allowed, and every right is used."""
     since = stage.cluster.audit_log.stat().st_size

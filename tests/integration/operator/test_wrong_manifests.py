@@ -138,7 +138,7 @@ def test_a_fleet_that_cannot_run_says_what_to_write(active: Fleet) -> None:
     assert active.condition("Ready")["status"] == "True"
 
 
-@pytest.mark.case("manifest: a version's name kept while its image changes")
+@pytest.mark.case("INV-18", "manifest: a version's name kept while its image changes")
 def test_a_versions_name_is_not_used_again(active: Fleet) -> None:
     """Everybody's first edit: the image changes, spec.version stays; v1 serves on, and the message has a free name."""
     active.deploy("v1", image="registry.local/steps:v2")

@@ -31,6 +31,7 @@ async def working(queue: FleetQueue, seconds: float) -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
+@pytest.mark.case("INV-18")
 def test_a_failing_fleet_backs_off_alone() -> None:
     """INV-18: one fleet that always fails is tried ever more rarely and delays no other."""
 
@@ -56,6 +57,7 @@ def test_a_failing_fleet_backs_off_alone() -> None:
 
 
 @pytest.mark.parametrize("error", [KeyError("x"), ValueError("x"), TypeError("x"), Conflict("x"), Unavailable("x")])
+@pytest.mark.case("INV-18")
 def test_an_unforeseen_error_is_one_fleets_alone(error: Exception) -> None:
     """INV-18: an object that our code stumbles over stalls nothing else."""
 

@@ -151,6 +151,7 @@ def _rejected() -> Exception:
     return Rejected("cannot create Pod prod/support-v2-0: spec.containers[0].image: invalid reference format")
 
 
+@pytest.mark.case("INV-9")
 def test_orphans_are_swept_without_their_fleet() -> None:
     """INV-9: a fleet deleted without its finalizer leaves nothing, and its runs are cancelled."""
 

@@ -136,6 +136,7 @@ def test_too_large(inert_pod: Any) -> None:
     assert inert_pod.call("PUT", "/runs/r1", body(text="x" * 1_100_000)).status == 413
 
 
+@pytest.mark.case("INV-17")
 def test_inputs_are_not_logged(serve_pod: ServePod) -> None:
     """No input reaches the log, whatever becomes of its run."""
     pod = serve_pod()

@@ -1,5 +1,6 @@
 """Histories that nobody thought of, on the toy cluster with its checkers."""
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -39,6 +40,7 @@ def happen(toy: Toy, event: tuple[str, int]) -> None:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(EVENTS)
+@pytest.mark.case("INV-5", "INV-6", "INV-8", "INV-10")
 def test_whatever_happens_the_invariants_hold(events: list[tuple[str, int]]) -> None:
     """INV-5, 6, 8, 10: no sequence of edits, runs, deaths and waiting breaks one; in the end nothing is left to do."""
     toy = Toy()
@@ -55,6 +57,7 @@ def test_whatever_happens_the_invariants_hold(events: list[tuple[str, int]]) -> 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(EVENTS)
+@pytest.mark.case("INV-12")
 def test_history_does_not_matter(events: list[tuple[str, int]]) -> None:
     """INV-12: wherever a fleet came from, the same spec ends with the same versions active and the same pods."""
     toy = Toy()

@@ -54,6 +54,7 @@ def rendered(spec: dict[str, Any]) -> dict[str, JsonValue]:
 
 
 @pytest.mark.parametrize(("name", "spec"), [("small", SMALL), ("full", FULL)])
+@pytest.mark.case("INV-19")
 def test_the_pod_is_as_it_always_was(name: str, spec: dict[str, Any]) -> None:
     """A version's pod is exactly the golden file; UPDATE_GOLDEN=1 writes it anew."""
     owner = owner_reference("support.v1", "version-uid")

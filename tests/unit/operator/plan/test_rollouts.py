@@ -62,6 +62,7 @@ def never_counting(world: World) -> do.Plan:
     return do.Plan(tuple(each for each in made.actions if not isinstance(each, do.ConfirmEmpty)), None)
 
 
+@pytest.mark.case("INV-7")
 def test_a_version_retires_within_two_seconds_of_its_last_run() -> None:
     """INV-7: with no delay asked for, the retirement is on record two seconds after; a planner that forgets is seen."""
     assert seconds_to_retire(plan) <= 2
@@ -114,6 +115,7 @@ def never_going_back(world: World) -> do.Plan:
     return plan(replace(world, fleet=replace(world.fleet, spec=a_spec(newest))))
 
 
+@pytest.mark.case("INV-11")
 def test_going_back_leads_to_the_earlier_state() -> None:
     """INV-11: an old spec applied again revives its version; a planner that knows only forward is seen."""
     toy, is_back = there_and_back(plan)
