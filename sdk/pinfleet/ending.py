@@ -44,6 +44,15 @@ def failed(error: BaseException) -> End:
     return End("failed", msgspec.json.encode(Outcome(error=Failure(type=kind, message=message))))
 
 
+def journal_lost(found: int, known: int) -> End:
+    """Return why a run is not executed whose journal holds fewer steps than are known to have been recorded."""
+    message = (
+        f"the journal holds {found} steps of this run, {known} were recorded: it is not the one that the run wrote. "
+        "Bring that one back, or cancel the run: going on would run recorded steps again"
+    )
+    return End("failed", msgspec.json.encode(Outcome(error=Failure(type="JournalLost", message=message))))
+
+
 def limit(which: Any) -> End:
     """Return the end of a run that used up steps, active seconds, or its deadline."""
     return End("limit", msgspec.json.encode(Outcome(limit=which)))

@@ -164,6 +164,7 @@ class Offer(Message, frozen=True, kw_only=True):
     messages: tuple[msgspec.Raw, ...] = ()
     decisions: tuple[msgspec.Raw, ...] = ()
     deadline: datetime | None = None
+    steps: Count = 0  # at least so many are in the run's journal; 0: nothing is known, or the journal goes with its pod
     timers_fired: tuple[str, ...] = ()  # ids of waits that the operator saw due
     previous: Previous | None = None
     end: EndReason | None = None  # claim the run and end it without executing: its former pod is lost

@@ -1,6 +1,8 @@
 """What must not add up over weeks: ended runs, memories, invitations to free slots."""
 
 import asyncio
+import contextlib
+import sqlite3
 
 import pytest
 
@@ -93,3 +95,44 @@ def test_no_pod_is_killed_while_none_answers() -> None:
         world.operator.pod_net.is_cut = False
 
     assert play(scenario) == []
+
+
+def test_a_journal_that_lost_recorded_steps_holds_the_run() -> None:
+    """The claim is gone or an older one is back: the run is held instead of running its recorded steps again."""
+
+    async def scenario(world: World) -> None:
+        world.start("a", steps=200, seconds=1.0)
+        assert await world.until(lambda: world.run("a").get("steps", 0) > 0)
+        with contextlib.closing(sqlite3.connect(world.folder / "journal.db")) as db, db:
+            db.execute("DELETE FROM step")  # an older copy is put in its place
+            db.execute("DELETE FROM run")
+        world.kubelet.crash(world.run("a")["podUID"])
+        assert await world.until(lambda: world.run("a").get("phase") == "Held", 60)
+        assert "it is not the one that the run wrote" in world.run("a")["message"]
+        world.cancel("a")
+
+    found = [each for each in play(scenario) if not each.startswith("INV-")]
+    assert found == []
+
+
+def test_the_name_of_a_deleted_version_is_not_free_while_runs_are_pinned_to_it() -> None:
+    """Its AgentVersion is deleted by hand: another template under its name is refused, its own brings the runs on."""
+
+    async def scenario(world: World) -> None:
+        world.start("a", steps=2, sleep_after=1, sleep_seconds=100.0)
+        assert await world.until(lambda: world.was("a", "Parked"))
+        world.deploy("v2", replicas=2, runsPerPod=2)
+        await world.until_active("v2")
+        await asyncio.sleep(5)
+        name = next(v["metadata"] for v in world.server.all("agentversions") if v["spec"]["id"] == "v1")
+        world.server.remove("agentversions", name["namespace"], name["name"])
+        await asyncio.sleep(5)
+        world.deploy("v1", replicas=2, runsPerPod=2, port=9000)
+        await asyncio.sleep(150)
+        status = world.fleet()
+        assert {c["type"]: c["reason"] for c in status["conditions"]}["Accepted"] == "VersionNameReused"
+        assert (status["activeVersion"], world.run("a")["phase"]) == ("v2", "Parked")
+        world.deploy("v1", replicas=2, runsPerPod=2, port=8080)
+        assert await world.until(lambda: world.run("a").get("phase") == "Succeeded", 100)
+
+    assert [each for each in play(scenario, seconds=500.0) if not each.startswith("INV-")] == []

@@ -68,7 +68,15 @@ def _exists(world: World, fleet: FleetState) -> Finding | None:
 def _name_reused(world: World, fleet: FleetState) -> Finding | None:
     if fleet.spec is None:
         return None
-    wanted = naming.version_id(fleet.spec.version, spec_hash(fleet.spec))
+    hashed = spec_hash(fleet.spec)
+    wanted = naming.version_id(fleet.spec.version, hashed)
+    lost, entry = {each.id for each in world.lost}, world.entries.get(wanted)
+    if wanted in lost and (entry is None or entry.spec_hash != hashed):
+        return Refused(
+            keys.VERSION_NAME_REUSED,
+            f"version {wanted} has open runs, though its AgentVersion was deleted, and this spec is not its own: "
+            f"apply that one again, or cancel its runs, or write a new name, such as {_next_name(world, wanted)}",
+        )
     if not any(each.id == wanted and world.is_own(each) for each in world.versions):
         return None
     return Refused(

@@ -81,6 +81,7 @@ def _entry(each: Judged) -> FleetVersionStatus:
         parked=counts.parked,
         pending=counts.pending,
         held=counts.held,
+        spec_hash=each.version.record.spec_hash,
         draining_since=each.draining_since,
         retired_at=each.retired_at,
         oldest_open_run=counts.oldest_open_run,

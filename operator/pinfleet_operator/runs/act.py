@@ -263,6 +263,7 @@ class Act:
                 max_steps=limits.max_steps, active_seconds_left=max(0, limits.active_seconds - run.active_seconds)
             ),
             deadline=run.deadline_at,
+            steps=run.steps if self._keeps_journal(run) else 0,
             timers_fired=run.timers_fired if self._settings.has_rule("15") else (),
             previous=Previous(pod_uid=held_before, is_gone=self._store.is_gone(held_before)) if held_before else None,
             end="attempts" if run.attempts > limits.max_attempts else action.end,
@@ -278,6 +279,11 @@ class Act:
             raise
         memory.offer_refused = None
         memory.offers, memory.offered_at = memory.offers + 1, self._kube.server_now()
+
+    def _keeps_journal(self, run: RunRecord) -> bool:
+        """Whether what the run recorded outlives its pod, so that a journal without it is not its own."""
+        version = self._store.find_version((run.namespace, run.fleet, run.version or ""))
+        return version is not None and version.claim_name is not None
 
     async def _tell(self, s: Situation, action: Tell) -> None:
         pod = self._store.pods.get(action.pod_uid)

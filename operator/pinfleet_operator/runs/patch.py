@@ -137,7 +137,7 @@ def held(run: RunRecord, action: WriteHeld, now: datetime) -> Body:
         "phase": "Held",
         "pod": None,
         "boot": None,
-        "steps": action.listing.steps,
+        "steps": max(run.steps, action.listing.steps),
         "activeSeconds": active_seconds(run, now),
         **_told(run, now, keys.INCOMPATIBLE, error.message if error else "its state does not fit this code"),
     }

@@ -114,6 +114,8 @@ class Slots:
         if offer.end is not None:
             adopt: list[Action] = [Adopt(held.uid, offer)] if adopts else []
             return [*fence, *adopt, *self._end(held, offer.end, now), Wake()]
+        if result.steps < offer.steps:
+            return [*fence, *self._list(held, "incompatible", ending.journal_lost(result.steps, offer.steps).outcome)]
         if self.is_draining:
             return [*fence, *(self._drain(held) if adopts else self._list(held, "drained", None))]
         if adopts:

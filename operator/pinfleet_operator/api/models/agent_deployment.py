@@ -185,6 +185,11 @@ class FleetVersionStatus(Model):
     held: Count
     """Runs that were stopped because they cannot be resumed safely."""
 
+    spec_hash: Annotated[str, Field(max_length=128)] | None = None
+    """Its object's specHash: should the object be deleted while runs are pinned to it, only the very same spec may take
+    its name again.
+    """
+
     draining_since: AwareDatetime | None = None
     """When it stopped being active; absent while it is not draining or retired."""
 
