@@ -6,9 +6,9 @@ import ssl
 import threading
 from typing import Any
 
-from localcluster import Cluster
-
 from bench.http1 import Target
+
+from localcluster import Cluster
 
 Json = dict[str, Any]
 MERGE, STRATEGIC = "application/merge-patch+json", "application/strategic-merge-patch+json"

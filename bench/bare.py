@@ -12,7 +12,6 @@ from pathlib import Path
 
 import msgspec
 import uvloop
-
 from bench.http1 import Connection, Job, Outcome
 
 

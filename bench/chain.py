@@ -11,7 +11,6 @@ from pathlib import Path
 
 import msgspec
 import uvloop
-
 from bench.http1 import Connection, Target, watch
 
 MERGE = "application/merge-patch+json"

@@ -10,7 +10,6 @@ import sys
 from typing import Any
 
 import msgspec
-
 from bench.chain import Plan
 from bench.measure import cpu_seconds, wait_for, wait_quiet
 from bench.report import Row, judged, percentile, save

@@ -4,7 +4,6 @@ import sys
 
 import msgspec
 import uvloop
-
 from bench.http1 import Target, watch
 
 

@@ -12,12 +12,12 @@ from typing import Any, Self
 
 import msgspec
 import yaml
-from hack.stage import ROOT, SERVICE_ACCOUNT, SYSTEM_NAMESPACE, OperatorProcess, Stage
-
 from bench.admin import MERGE, Admin, Json
 from bench.http1 import Job, Outcome, Target, write_job
 from bench.measure import Audit, wait_for, wait_quiet
 from bench.pods import HollowServer, Node
+
+from hack.stage import ROOT, SERVICE_ACCOUNT, SYSTEM_NAMESPACE, OperatorProcess, Stage
 from pinfleet_operator.api.child import decode_pod
 from pinfleet_operator.api.mirror import PodMirror
 from pinfleet_operator.api.run import Limits, decode_run
