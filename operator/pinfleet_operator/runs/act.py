@@ -6,23 +6,19 @@ again from scratch: nothing here retries, and nothing here decides about the run
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
-from datetime import timedelta
 from typing import assert_never
 
 import msgspec
 import structlog
 
-from pinfleet.wire import Offer, OfferLimits, Previous
 from pinfleet_operator import crash
 from pinfleet_operator.api import keys
-from pinfleet_operator.api.child import PodRecord
 from pinfleet_operator.api.run import Limits, RunRecord, decode_run, decode_run_and_input
 from pinfleet_operator.api.settings import Settings
 from pinfleet_operator.clock import Clock
-from pinfleet_operator.errors import ClusterError, Conflict, NotFound, PodRefused, Rejected, Unavailable
+from pinfleet_operator.errors import ClusterError, Conflict, Rejected, Unavailable
 from pinfleet_operator.kube.api import Kube
-from pinfleet_operator.kube.resources import AGENT_RUNS, PODS
+from pinfleet_operator.kube.resources import AGENT_RUNS
 from pinfleet_operator.runs import patch
 from pinfleet_operator.runs.dispatch import Dispatch
 from pinfleet_operator.runs.judge.bounds import ending, merge, steps_known
@@ -34,12 +30,10 @@ from pinfleet_operator.runs.judge.situation import (
     DeleteRun,
     KillPod,
     Pin,
-    Refused,
     Report,
     SendOffer,
     Situation,
     Tell,
-    Told,
     WriteEnd,
     WriteHeld,
     WriteParked,
@@ -47,6 +41,7 @@ from pinfleet_operator.runs.judge.situation import (
 )
 from pinfleet_operator.runs.memory import Memory
 from pinfleet_operator.runs.place import Seat, place
+from pinfleet_operator.runs.pod_calls import PodCalls
 from pinfleet_operator.store import Store, VersionKey
 
 log = structlog.get_logger()
@@ -77,7 +72,8 @@ class Act:
             clock: for pauses.
             settings: the operator's.
         """
-        self._store, self._kube, self._dispatch, self._seats = store, kube, dispatch, seats
+        self._store, self._kube, self._seats = store, kube, seats
+        self._calls = PodCalls(store=store, kube=kube, dispatch=dispatch, memory=memory, settings=settings)
         self._memory, self._clock, self._settings = memory, clock, settings
         self._outlasting: set[asyncio.Task[None]] = set()
 
@@ -90,15 +86,15 @@ class Act:
         """
         match action:
             case ConfirmAbsent():
-                await self._confirm_absent(s, action)
+                await self._calls.confirm_absent(s, action)
             case Tell():
-                await self._tell(s, action)
+                await self._calls.tell(s, action)
             case Ack():
-                await self._ack(s, action)
+                await self._calls.ack(s, action)
             case KillPod():
-                await self._kill(action)
+                await self._calls.kill(action)
             case SendOffer():
-                await self._reoffer(s, action)
+                await self._calls.reoffer(s, action)
             case Assign():
                 await self._assign(s, action)
             case _:
@@ -205,7 +201,7 @@ class Act:
             epoch=assigned.epoch,
             attempt=assigned.attempts,
         )
-        await self._offer(assigned, given, seat.pod, SendOffer(end=ending(s)))
+        await self._calls.offer(assigned, given, seat.pod, SendOffer(end=ending(s)))
 
     async def _write_pin(self, key: VersionKey, pod_uid: str, run: RunRecord, body: patch.Body) -> bytes:
         """Write a status that counts toward a version; in flight until its outcome is known (rule 7)."""
@@ -232,102 +228,3 @@ class Act:
         if merged is None:
             raise Conflict(f"cannot pin AgentRun {run.namespace}/{run.name}: its fleet is gone or its limits changed")
         return merged
-
-    # Pods
-
-    async def _reoffer(self, s: Situation, action: SendOffer) -> None:
-        run = s.run
-        pod = self._store.pods.get(run.pod_uid) if run is not None and run.pod_uid else None
-        if run is None or pod is None:
-            raise Conflict(f"cannot offer AgentRun {s.uid}: its pod is gone")
-        found, given = decode_run_and_input(await self._kube.get(AGENT_RUNS, run.namespace, run.name))
-        self._store.runs.put_answer(found)
-        if found.uid != run.uid:
-            raise Conflict(f"cannot offer AgentRun {run.namespace}/{run.name}: another one has its name")
-        if found.epoch == run.epoch and found.phase == "Running":
-            await self._offer(found, given, pod, action)
-
-    async def _offer(self, run: RunRecord, given: msgspec.Raw, pod: PodRecord, action: SendOffer) -> None:
-        memory = self._memory.of(run.uid)
-        limits = run.limits
-        if limits is None or run.version is None:
-            raise Conflict(f"cannot offer AgentRun {run.namespace}/{run.name}: it has no pin")
-        held_before = memory.previous_pod
-        offer = Offer(
-            name=run.name,
-            version=run.version,
-            epoch=run.epoch,
-            attempt=run.attempts,
-            input=given,
-            limits=OfferLimits(
-                max_steps=limits.max_steps, active_seconds_left=max(0, limits.active_seconds - run.active_seconds)
-            ),
-            deadline=run.deadline_at,
-            steps=run.steps if self._keeps_journal(run) else 0,
-            timers_fired=run.timers_fired if self._settings.has_rule("15") else (),
-            previous=Previous(pod_uid=held_before, is_gone=self._store.is_gone(held_before)) if held_before else None,
-            end="attempts" if run.attempts > limits.max_attempts else action.end,
-        )
-        try:
-            await self._dispatch.offer(pod, run.uid, offer)
-            crash.point("accepted")
-        except PodRefused as refusal:
-            if refusal.code == "stale_epoch" and isinstance(refusal.value, int):
-                memory.above_epoch = max(memory.above_epoch, refusal.value)
-            since = memory.offer_refused.since if memory.offer_refused else self._kube.server_now()
-            memory.offer_refused = Refused(since, str(refusal))
-            raise
-        memory.offer_refused = None
-        memory.offers, memory.offered_at = memory.offers + 1, self._kube.server_now()
-
-    def _keeps_journal(self, run: RunRecord) -> bool:
-        """Whether what the run recorded outlives its pod, so that a journal without it is not its own."""
-        version = self._store.find_version((run.namespace, run.fleet, run.version or ""))
-        return version is not None and version.claim_name is not None
-
-    async def _tell(self, s: Situation, action: Tell) -> None:
-        pod = self._store.pods.get(action.pod_uid)
-        if pod is None:
-            return
-        told, key = self._memory.of(s.uid).told, (action.pod_uid, action.epoch)
-        told.setdefault(key, Told(action.pod_uid, action.epoch, at=s.now, is_delivered=False))
-        await self._dispatch.end(pod, s.uid, action.epoch, action.reason)
-        told[key] = replace(told[key], is_delivered=True)
-
-    async def _ack(self, s: Situation, action: Ack) -> None:
-        pod = self._store.pods.get(action.pod_uid)
-        if pod is not None:
-            await self._dispatch.ack(pod, s.uid, action.epoch)
-
-    async def _kill(self, action: KillPod) -> None:
-        pod = self._store.pods.get(action.pod_uid)
-        if pod is None or pod.deleting:
-            return
-        self._store.close_pod(pod.uid)
-        label = {"metadata": {"resourceVersion": str(pod.resource_version), "labels": {keys.LABEL_CORDONED: "true"}}}
-        cordoned = self._store.put_pod(
-            await self._kube.merge_patch(PODS, pod.namespace, pod.name, msgspec.json.encode(label))
-        )
-        log.warning("pod_killed", pod=pod.name, namespace=pod.namespace, why="it neither ends a run nor answers")
-        await self._kube.delete(
-            PODS, pod.namespace, pod.name, uid=pod.uid, resource_version=str(cordoned.resource_version)
-        )
-
-    async def _confirm_absent(self, s: Situation, action: ConfirmAbsent) -> None:
-        pod = self._store.pods.get(action.pod_uid)
-        if pod is None:
-            return
-        memory = self._memory.of(s.uid)
-        try:
-            found = decode_run(await self._kube.get(AGENT_RUNS, pod.namespace, action.name))
-        except NotFound:
-            memory.is_absent = True
-        else:
-            memory.is_absent = found.uid != s.uid
-            if not memory.is_absent:
-                raise Conflict(f"cannot judge AgentRun {pod.namespace}/{action.name}: the watch has not shown it yet")
-
-
-POD_RETRY = timedelta(seconds=1)
-"""How soon a call that a pod refused or did not answer is looked at again, if no event comes before."""
-
