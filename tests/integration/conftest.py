@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import pytest
 
 from hack.stage import Stage
-from localcluster import Cluster
 from tests.integration.fleet import IMAGES
 from tests.integration.recorder import Recorder, recording_of
 
@@ -19,12 +18,6 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         yield made
     finally:
         made.down()
-
-
-@pytest.fixture(scope="session")
-def cluster(stage: Stage) -> Cluster:
-    """The stage's cluster; `cluster.kubeconfig` is its administrator's."""
-    return stage.cluster
 
 
 @pytest.fixture(scope="session")

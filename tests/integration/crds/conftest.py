@@ -8,6 +8,7 @@ import copy
 import subprocess
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import yaml
@@ -17,6 +18,21 @@ from localcluster import Cluster
 from pinfleet_operator.api import crdgen, keys
 
 CONTROL_GROUP = "control.pinfleet.dev"
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster of these tests' own: another group with the same kinds, and Helm's own release, disturb the stage."""
+    made = Cluster(tmp_path_factory.mktemp("cluster"))
+    try:
+        made.up()
+        kubectl = [str(made.kubectl), "--kubeconfig", str(made.kubeconfig)]
+        subprocess.run([*kubectl, "apply", "--server-side", "-f", str(ROOT / "crds")], check=True)
+        subprocess.run([*kubectl, "wait", "--for=condition=Established", "--all", "crd", "--timeout=30s"], check=True)
+        yield made
+    finally:
+        made.down()
 
 
 @pytest.fixture(scope="session")
