@@ -56,7 +56,13 @@ async def test_a_commit_that_is_refused_ends_the_execution(
     agent, go = stepping(swallowed)
     pod = make_pod(agent)
     told: list[JournalRefused] = []
-    pod.worker.on_refused = told.append
+    loop, heard = asyncio.get_running_loop(), asyncio.Event()
+
+    def tell(err: JournalRefused) -> None:
+        told.append(err)
+        loop.call_soon_threadsafe(heard.set)
+
+    pod.worker.on_refused = tell
     await pod.offer("r1", offer())
     async with asyncio.timeout(10):
         while (listed := pod.listing("r1")) is None or listed.steps < 1:
@@ -65,6 +71,8 @@ async def test_a_commit_that_is_refused_ends_the_execution(
     refuse(pod, monkeypatch, "commit")
     go.set()
     await pod.until("r1", "fenced")
+    async with asyncio.timeout(10):
+        await heard.wait()
     assert swallowed == []
     assert [str(err) for err in told] == ["cannot use the journal: damaged"]
     assert "journal refused; this execution is over" in caplog.messages
