@@ -32,4 +32,7 @@ generate: install ## write crds/ and the chart's copies from the models
 verify: install ## fail if what is generated differs from its source
 	@$(RUN) hack/generate.py --check
 
-.PHONY: help install demo down test check generate verify
+bench: install ## first figures on a real API server, into bench/out; BENCH_RUNS=500 BENCH_PAIRS=1 is a quick look
+	@PYTHONPATH=hack/cluster:. $(RUN) -m bench $(BENCH)
+
+.PHONY: help install demo down test check generate verify bench

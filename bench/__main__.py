@@ -1,4 +1,4 @@
-"""`python -m bench [pin] [latency] [writes]`: runs the benches on one cluster, prints their rows, writes bench/out/*.json.
+"""`python -m bench [pin] [latency] [writes]`: runs benches on one cluster, prints their rows, writes bench/out/*.json.
 
 A goal that is missed is said and does not change the exit code, except that of `writes`, which counts and does not
 measure. BENCH_RUNS, BENCH_PAIRS, BENCH_PODS and BENCH_SECONDS make a quick look of it.

@@ -7,7 +7,6 @@ import threading
 from typing import Any
 
 from bench.http1 import Target
-
 from localcluster import Cluster
 
 Json = dict[str, Any]

@@ -1,4 +1,4 @@
-"""A bare client as a process of its own: `python -m bench.bare JOB` sends a job's requests and prints what became of them.
+"""A bare client, a process of its own: `python -m bench.bare JOB` sends requests and prints what became of them.
 
 Bodies and heads are made before the clock starts; answers are read whole and not decoded.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 import uvloop
+
 from bench.http1 import Connection, Job, Outcome
 
 

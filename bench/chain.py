@@ -5,12 +5,14 @@ One process and one monotonic clock: from the moment that the POST is answered t
 """
 
 import asyncio
+import math
 import sys
 import time
 from pathlib import Path
 
 import msgspec
 import uvloop
+
 from bench.http1 import Connection, Target, watch
 
 MERGE = "application/merge-patch+json"
@@ -75,10 +77,10 @@ class Chain:
                 await asyncio.sleep(began + i / plan.per_second - time.monotonic())
                 group.create_task(self._one(name, body.encode()))
         until = time.monotonic() + LATE_SECONDS
-        while len(self._shown) < len(plan.names) and time.monotonic() < until:
+        while len(self._shown) < len(plan.names) and time.monotonic() < until:  # noqa: ASYNC110 - it is bounded
             await asyncio.sleep(0.05)
         watching.cancel()
-        return [self._shown.get(name, float("inf")) - self._answered[name] for name in plan.names]
+        return [self._shown.get(name, math.inf) - self._answered[name] for name in plan.names]
 
     async def _connect(self, target: Target, pool: "asyncio.LifoQueue[Connection]") -> None:
         context = target.ssl_context()

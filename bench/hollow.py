@@ -84,6 +84,7 @@ class Exchange(asyncio.Protocol):
 
     def __init__(self, pod: Pod) -> None:
         self._pod, self._data = pod, b""
+        self._polling: Callable[[], None] | None = None
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -122,16 +123,27 @@ class Exchange(asyncio.Protocol):
         if boot != BOOT or after != self._pod.n or wait == 0:
             self._send(200, self._pod.state(after, boot))
             return
-        is_due = [True]
+        loop = asyncio.get_running_loop()
 
         def answer() -> None:
             timer.cancel()
-            if is_due:
-                is_due.clear()
+            if self._forget_poll():
                 self._send(200, self._pod.state(after, boot))
 
-        timer = asyncio.get_running_loop().call_later(wait, answer)
+        timer = loop.call_later(wait, answer)
+        self._polling = answer
         self._pod.polls.append(answer)
+
+    def _forget_poll(self) -> bool:
+        """Whether a poll waited here; it does no more."""
+        polling, self._polling = self._polling, None
+        if polling in self._pod.polls:
+            self._pod.polls.remove(polling)
+        return polling is not None
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """Nobody waits any more."""
+        self._forget_poll()
 
     def _send(self, status: int, body: bytes) -> None:
         if self._transport.is_closing():
@@ -155,8 +167,11 @@ class Hollow:
         return {}
 
     async def count(self) -> Json:
-        """How many runs are held."""
-        return {"held": sum(len(pod.runs) for pod in self.pods)}
+        """How many runs are held, and how many polls wait."""
+        return {
+            "held": sum(len(pod.runs) for pod in self.pods),
+            "polls": sum(len(pod.polls) for pod in self.pods),
+        }
 
     async def held(self) -> Json:
         """Every run's pod and epoch; a run on two pods shows up in `twice`."""

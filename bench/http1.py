@@ -1,7 +1,7 @@
 """The least HTTP/1.1 client that can be written in asyncio: the bench's rival, and its hands.
 
 One request per connection at a time, kept alive; answers with a length or in chunks. It forgives nothing: whatever is
-not as expected raises. The operator's client has time limits, guards and errors; this one is what those are held against.
+not as expected raises. The operator's client has limits, guards and errors; this one is what those are held against.
 """
 
 import asyncio

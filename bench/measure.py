@@ -1,4 +1,4 @@
-"""What is measured, and from where: CPU from /proc, writes from the API server's audit log. Nobody is asked to count himself."""
+"""What is measured, and from where: CPU from /proc, writes from the API server's audit log."""
 
 import os
 import time

@@ -10,7 +10,7 @@ import subprocess
 from statistics import median
 from typing import Any
 
-from bench.measure import cpu_seconds, wait_for, wait_quiet
+from bench.measure import cpu_seconds, wait_for
 from bench.report import Row, judged, save
 from bench.world import ACCOUNT, BARE, OURS, PROFILE, World, write_bare
 
@@ -50,8 +50,6 @@ def operator_unit(world: World, n: int) -> Unit:
     world.pause(is_paused=True)
     world.create_runs(OURS, n)
     with world.operator() as operator:
-        wait_for("the operator to poll", lambda: cpu_seconds(operator.pid) > 1, 30)
-        wait_quiet(operator.pid)
         audit, before, pods_before = world.audit(), cpu_seconds(operator.pid), cpu_seconds(world.hollow.pid)
         profiler = subprocess.Popen([*PROFILE.split(), str(operator.pid)]) if PROFILE else None
         world.pause(is_paused=False)
@@ -99,13 +97,18 @@ def main(world: World) -> bool:
     ours, bare = ([u for u in units if u["who"] == who] for who in ("operator", "bare"))
     size = f"{pairs()} pairs of {n} runs"
     rows = [
-        judged("operator CPU per run, with offers", mid(ours, "cpu_ms"), "ms", mid(bare, "cpu_ms"), most=3, n=size),
-        judged("status writes, with offers", mid(ours, "per_second"), "1/s", mid(bare, "per_second"), least=0.8, n=size),
+        judged("operator CPU per run, with offers", *medians("cpu_ms", "ms", ours, bare), most=3, n=size),
+        judged("status writes, with offers", *medians("per_second", "1/s", ours, bare), least=0.8, n=size),
         Row("bare client's best number of connections", best, "connections", n=f"{n // 4} runs each"),
         Row("pods' CPU per run (one process for all)", mid(ours, "pods_cpu_ms"), "ms"),
     ]
     save("pin", rows, world.facts(), swept + units)
     return all(row.met is not False for row in rows)
+
+
+def medians(key: str, unit: str, ours: list[Unit], bare: list[Unit]) -> tuple[float, str, float]:
+    """The operator's figure, its unit, and the rival's figure."""
+    return mid(ours, key), unit, mid(bare, key)
 
 
 def mid(units: list[Unit], key: str) -> float:

@@ -1,4 +1,4 @@
-"""The bench's node and its hollow pods: pods that the operator made, whose status the bench writes as a kubelet would."""
+"""The bench's node and its hollow pods: the operator made them, the bench writes their status as a kubelet would."""
 
 import json
 import subprocess
@@ -38,6 +38,11 @@ class HollowServer:
         held: int = self.do("count")["held"]
         return held
 
+    def polls(self) -> int:
+        """How many polls of the operator wait for a change."""
+        waiting: int = self.do("count")["polls"]
+        return waiting
+
     def stop(self) -> None:
         """End it."""
         if self._process.stdin is not None:
@@ -50,7 +55,7 @@ class Node:
 
     def __init__(self, admin: Admin, octet: int) -> None:
         self._admin, self._octet = admin, octet
-        self._given: dict[str, str] = {}  # pod uid -> address
+        self.given: dict[str, str] = {}  # pod uid -> address
         self._stopping = threading.Event()
         self._renewer = threading.Thread(target=self._renew, daemon=True)
 
@@ -81,15 +86,15 @@ class Node:
         pods = self._admin.ask("GET", f"/api/v1/namespaces/{namespace}/pods?fieldSelector=spec.nodeName%3D{NODE}")
         for pod in pods["items"]:
             meta = pod["metadata"]
-            if meta["uid"] in self._given:
+            if meta["uid"] in self.given:
                 continue
-            index = len(self._given)
-            address = self._given[meta["uid"]] = f"127.{self._octet}.{250 + index // 250}.{index % 250 + 1}"
+            index = len(self.given)
+            address = self.given[meta["uid"]] = f"127.{self._octet}.{250 + index // 250}.{index % 250 + 1}"
             version = meta["labels"]["pinfleet.dev/version"]
             hollow.do("serve", address=address, port=port, uid=meta["uid"], version=version, capacity=capacity)
             path = f"/api/v1/namespaces/{namespace}/pods/{meta['name']}/status"
             self._admin.ask("PATCH", path, {"status": running(address, pod)}, STRATEGIC)
-        return len(self._given)
+        return len(self.given)
 
 
 def running(address: str, pod: Json) -> Json:

@@ -1,9 +1,10 @@
-"""An idle watcher as a process of its own: `python -m bench.watcher TARGET PATH` reads a watch and does nothing with it."""
+"""An idle watcher, a process of its own: `python -m bench.watcher TARGET PATH` reads a watch and does nothing else."""
 
 import sys
 
 import msgspec
 import uvloop
+
 from bench.http1 import Target, watch
 
 

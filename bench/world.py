@@ -1,4 +1,4 @@
-"""The bench's world: a real Kubernetes, a fleet of hollow pods, and namespaces of runs for the operator and for its rival."""
+"""The bench's world: a real Kubernetes, a fleet of hollow pods, and runs for the operator and for its rival."""
 
 import os
 import subprocess
@@ -12,11 +12,11 @@ from typing import Any, Self
 
 import msgspec
 import yaml
+
 from bench.admin import MERGE, Admin, Json
 from bench.http1 import Job, Outcome, Target, write_job
 from bench.measure import Audit, wait_for, wait_quiet
 from bench.pods import HollowServer, Node
-
 from hack.stage import ROOT, SERVICE_ACCOUNT, SYSTEM_NAMESPACE, OperatorProcess, Stage
 from pinfleet_operator.api.child import decode_pod
 from pinfleet_operator.api.mirror import PodMirror
@@ -42,7 +42,8 @@ def runs_path(namespace: str, name: str = "", subresource: str = "") -> str:
 def run_manifest(name: str) -> Json:
     """A run with an input of some 100 bytes."""
     task = {"agentDeployment": FLEET, "input": {"question": "what is the answer to everything " * 3}}
-    return {"apiVersion": "pinfleet.dev/v1alpha1", "kind": "AgentRun", "metadata": {"name": name}, "spec": {"task": task}}
+    kind = {"apiVersion": "pinfleet.dev/v1alpha1", "kind": "AgentRun"}
+    return {**kind, "metadata": {"name": name}, "spec": {"task": task}}
 
 
 class World:
@@ -98,7 +99,7 @@ class World:
         }
         manifest = {"apiVersion": "pinfleet.dev/v1alpha1", "kind": "AgentDeployment", "metadata": {"name": FLEET}}
         self.stage.apply(manifest | {"spec": spec}, OURS)
-        with self.operator() as operator:
+        with self.stage.operator() as operator:
             wait_for("the fleet to be active", self._is_active, 120, pause=0.3)
             wait_quiet(operator.pid)
 
@@ -115,15 +116,19 @@ class World:
 
     @contextmanager
     def operator(self, **environment: str) -> Iterator[OperatorProcess]:
-        """An operator for the length of a block, with its default settings and log level."""
+        """An operator for the length of a block, with its default settings and log level; it leads and is at rest."""
+        wait_for("no operator to poll", lambda: self.hollow.polls() == 0, 10)
         with self.stage.operator(**environment) as operator:
+            wait_for("the operator to poll", lambda: self.hollow.polls() == len(self.node.given), 60)
+            wait_quiet(operator.pid)
             yield operator
 
     # Runs
 
     def create_runs(self, namespace: str, n: int) -> None:
         """So many runs, Pending."""
-        requests = [(runs_path(namespace), msgspec.json.encode(run_manifest(f"run-{i:05d}")).decode()) for i in range(n)]
+        bodies = (msgspec.json.encode(run_manifest(f"run-{i:05d}")).decode() for i in range(n))
+        requests = [(runs_path(namespace), body) for body in bodies]
         made = self.send(Job(self.admin.target, "POST", "application/json", MAKERS, requests))
         assert made.ok == n, made
 

@@ -30,11 +30,16 @@ def main(world: World) -> bool:
     most = 1 + max(named.values())
     mean = sum(1 for event in events if event.is_ok) / n
     world.delete_runs(OURS)
-    size = f"{n} runs"
     rows = [
-        Row("API writes per run over its life, mean", mean, "writes", LIMIT, mean / LIMIT, "equal 3", mean == LIMIT, size),
-        Row("API writes of the most written run", most, "writes", LIMIT, most / LIMIT, "equal 3", most == LIMIT, size),
-        Row("writes refused", refused, "writes", 0, None, "none", refused == 0, size),
+        exactly("API writes per run over its life, mean", mean, LIMIT, n),
+        exactly("API writes of the most written run", most, LIMIT, n),
+        exactly("writes refused", refused, 0, n),
     ]
     save("writes", rows, world.facts(), [])
     return all(row.met is not False for row in rows)
+
+
+def exactly(name: str, value: float, limit: int, n: int) -> Row:
+    """A count that must be met."""
+    ratio = value / limit if limit else None
+    return Row(name, value, "writes", limit, ratio, f"equal {limit}", value == limit, f"{n} runs")

@@ -7,7 +7,7 @@ hands over what changed. A fleet that fails backs off alone.
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -77,6 +77,17 @@ class Reconciler:
             log.info("fleet_pass", fleet=key[1], namespace=key[0], actions=done, again=decided.requeue_after)
 
 
+class Word(NamedTuple):
+    """What the last pass for a pod's sake was about."""
+
+    boot: str
+    version: str
+    capacity: int
+    is_draining: bool
+    answers: bool
+    is_empty: bool
+
+
 class FleetQueue:
     """Keys of fleets, worked on by a few workers."""
 
@@ -94,6 +105,7 @@ class FleetQueue:
         self._failures: dict[FleetKey, int] = {}
         self._counted_at: dict[FleetKey, float] = {}  # loop time of the last pass for mere counts
         self._recount: dict[FleetKey, asyncio.TimerHandle] = {}
+        self._heard: dict[str, Word] = {}  # by pod uid
         self.queue: WorkQueue[FleetKey] = WorkQueue()
 
     def add(self, namespace: str, name: str) -> None:
@@ -109,8 +121,24 @@ class FleetQueue:
             self.add(version.namespace, version.fleet)
 
     def pod_heard(self, pod: PodRecord) -> None:
-        """What is known of a pod's health changed; for ``Dispatch.on_pod``."""
-        self.queue.add_after((pod.namespace, pod.fleet), GATHER_SECONDS)
+        """What a pod says has changed; for ``Dispatch.on_pod``.
+
+        A pod that answers otherwise than before, or has become empty, decides about versions and pods. One more run on
+        it is a matter of counts: some hundred a second come that way.
+        """
+        key, known, heard = (pod.namespace, pod.fleet), self._heard.get(pod.uid), self._word(pod)
+        self._heard[pod.uid] = heard
+        if known is not None and heard in {known, known._replace(is_empty=False)}:
+            self._counts_moved(key)
+        else:
+            self.queue.add_after(key, GATHER_SECONDS)
+
+    def _word(self, pod: PodRecord) -> "Word":
+        mirror, is_empty = self._store.mirror(pod.uid), self._store.runs_on(pod.uid) == 0
+        if mirror is None:
+            return Word("", "", 0, is_draining=False, answers=False, is_empty=is_empty)
+        answers = mirror.failing_since is None
+        return Word(mirror.boot, mirror.version, mirror.capacity, mirror.draining, answers, is_empty)
 
     async def work(self) -> None:
         """Run the workers until cancelled."""
@@ -173,6 +201,8 @@ class FleetQueue:
 
     def _pod_changed(self, old: PodRecord | None, new: PodRecord | None) -> None:
         pod = new or old
+        if new is None and old is not None:
+            self._heard.pop(old.uid, None)
         if pod is not None and pod.fleet:
             self.queue.add_after((pod.namespace, pod.fleet), GATHER_SECONDS)
 

@@ -5,7 +5,7 @@ nothing, and believes an answer only from the pod that was meant.
 
 Connections are pooled by pod uid, never by address: an address is given to another pod minutes after its owner is gone,
 and a connection that was kept open, by us or by a proxy or a conntrack entry between, may still end at the former
-owner. So each pod has a session of its own, closed once it has not been called for a while.
+owner. So each pod has connections of its own, closed once it has not been called for a while.
 """
 
 import asyncio
@@ -17,9 +17,7 @@ from http import HTTPStatus
 from typing import Final, Protocol, Self, TypeVar
 from urllib.parse import quote, urlencode
 
-import aiohttp
 import msgspec
-from yarl import URL
 
 from pinfleet.wire import (
     LEADER_HEADER,
@@ -35,7 +33,8 @@ from pinfleet.wire import (
 from pinfleet_operator.api.nesting import decode
 from pinfleet_operator.clock import Clock
 from pinfleet_operator.errors import PodRefused, PodUnreachable
-from pinfleet_operator.kube.session import BROKEN, open_session, words
+from pinfleet_operator.kube.keepalive import Keepalive, Origin
+from pinfleet_operator.kube.session import BROKEN, words
 
 CALL_SECONDS: Final = 5.0
 CONNECTIONS_PER_POD: Final = 4  # one long poll, and calls beside it
@@ -83,7 +82,8 @@ def token_for(key: bytes, version_uid: str) -> str:
 class _Pool:
     """A pod's own connections."""
 
-    session: aiohttp.ClientSession
+    origin: Origin
+    connections: Keepalive
     used_at: float  # CLOCK_BOOTTIME of the last call's begin or end
     calls: int = field(default=0)  # in flight
 
@@ -113,12 +113,12 @@ class PodClient:
         self._call_seconds, self._clock = call_seconds, clock
         self._pools: dict[str, _Pool] = {}
         self._swept_at = clock.boottime()
-        self._closing: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
         """Close every connection."""
         pools, self._pools = list(self._pools.values()), {}
-        await asyncio.gather(*(pool.session.close() for pool in pools), *self._closing)
+        for pool in pools:
+            pool.connections.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -157,22 +157,18 @@ class PodClient:
         body: bytes | None = None,
         seconds: float | None = None,
     ) -> A:
-        host = f"[{target.ip}]" if ":" in target.ip else target.ip
-        url = URL(f"http://{host}:{target.port}{path}", encoded=True)
-        limit = aiohttp.ClientTimeout(total=seconds or self._call_seconds, sock_connect=self._call_seconds)
-        pool = self._pool(target.pod_uid)
+        pool = self._pool(target)
         pool.calls += 1
         try:
-            async with pool.session.request(
-                method, url, data=body, headers=self._headers(target), timeout=limit, allow_redirects=False
-            ) as response:
-                content = await _read(response)
+            async with asyncio.timeout(seconds or self._call_seconds):
+                answer = await pool.connections.ask(method, path, self._headers(target), body)
         except BROKEN as err:
-            raise PodUnreachable(f"cannot call pod {target.pod_uid} at {host}:{target.port}: {words(err)}") from err
+            where = pool.origin.authority
+            raise PodUnreachable(f"cannot call pod {target.pod_uid} at {where}: {words(err)}") from err
         finally:
             pool.calls -= 1
             pool.used_at = self._clock.boottime()
-        return _decode(target, response.status, content, answer_type)
+        return _decode(target, answer.status, answer.body, answer_type)
 
     def _headers(self, target: PodTarget) -> Mapping[str, str]:
         number = self._leader_number()
@@ -183,39 +179,28 @@ class PodClient:
             **({LEADER_HEADER: str(number)} if number is not None else {}),
         }
 
-    def _pool(self, pod_uid: str) -> _Pool:
+    def _pool(self, target: PodTarget) -> _Pool:
         now = self._clock.boottime()
         if now - self._swept_at > IDLE_SECONDS:
             self._sweep(now)
-        pool = self._pools.get(pod_uid)
+        pool, origin = self._pools.get(target.pod_uid), Origin(target.ip, target.port)
+        if pool is not None and pool.origin != origin:
+            pool.connections.close()
+            pool = None
         if pool is None:
-            pool = self._pools[pod_uid] = _Pool(open_session(CONNECTIONS_PER_POD), now)
+            connections = Keepalive(origin, connections=CONNECTIONS_PER_POD, body_limit_bytes=ANSWER_LIMIT_BYTES)
+            pool = self._pools[target.pod_uid] = _Pool(origin, connections, now)
         return pool
 
     def _sweep(self, now: float) -> None:
         self._swept_at = now
         for uid, pool in list(self._pools.items()):
             if not pool.calls and now - pool.used_at > IDLE_SECONDS:
-                task = asyncio.create_task(self._pools.pop(uid).session.close())
-                self._closing.add(task)
-                task.add_done_callback(self._closing.discard)
+                self._pools.pop(uid).connections.close()
 
 
 def _run_path(uid: str) -> str:
     return f"/runs/{quote(uid, safe='')}"  # a uid may come from a pod's listing: it stays one segment
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes | None:
-    """The whole body; None: it is larger than any honest answer."""
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in response.content.iter_any():
-        size += len(chunk)
-        if size > ANSWER_LIMIT_BYTES:
-            response.close()
-            return None
-        chunks.append(chunk)
-    return b"".join(chunks)
 
 
 def _decode(target: PodTarget, status: int, content: bytes | None, answer_type: type[A]) -> A:

@@ -6,7 +6,7 @@ Both loops use it: the fleets' passes and the runs'. It knows no domain.
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -26,6 +26,7 @@ class WorkQueue(Generic[K]):
         self._due: dict[K, float] = {}  # earliest loop time per key; older heap entries are void
         self._count = 0
         self._wake = asyncio.Event()
+        self._clock: Callable[[], float] | None = None  # the running loop's, kept: asking for the loop is a system call
 
     def __len__(self) -> int:
         return len(self._queued) + len(self._active)
@@ -47,7 +48,7 @@ class WorkQueue(Generic[K]):
 
     def add_after(self, key: K, seconds: float) -> None:
         """Work on the key in `seconds`, unless an earlier time is set for it already."""
-        at = asyncio.get_running_loop().time() + max(0.0, seconds)
+        at = self._time() + max(0.0, seconds)
         if self._due.get(key, at + 1) <= at:
             return
         self._due[key] = at
@@ -83,14 +84,19 @@ class WorkQueue(Generic[K]):
             self.add(key)
 
     def _promote(self) -> None:
-        now = asyncio.get_running_loop().time()
+        now = self._time()
         while self._later and self._later[0][0] <= now:
             at, _, key = heapq.heappop(self._later)
             if self._due.get(key) == at:
                 del self._due[key]
                 self.add(key)
 
+    def _time(self) -> float:
+        if self._clock is None:
+            self._clock = asyncio.get_running_loop().time
+        return self._clock()
+
     def _seconds_to_next(self) -> float | None:
         if not self._later:
             return None
-        return max(0.0, self._later[0][0] - asyncio.get_running_loop().time())
+        return max(0.0, self._later[0][0] - self._time())

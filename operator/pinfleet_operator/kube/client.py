@@ -1,14 +1,15 @@
 """The HTTP client of the API server: every call once, with a time limit, and errors of ours alone.
 
-It is `api.Kube` over one aiohttp session. It retries nothing: whether another try is safe is the caller's knowledge.
+It is `api.Kube`: calls over `keepalive`, watches over an aiohttp session. It retries nothing: whether another try is
+safe is the caller's knowledge.
 The guard is asked right before each write leaves, after any wait for a free connection.
 """
 
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
 from datetime import datetime
+from functools import partial
 from typing import Final, Self
 from urllib.parse import urlencode
 
@@ -23,6 +24,8 @@ from pinfleet_operator.errors import Unavailable
 from pinfleet_operator.kube.answers import Call, failure
 from pinfleet_operator.kube.api import Match, Propagation
 from pinfleet_operator.kube.credentials import Endpoint
+from pinfleet_operator.kube.http1 import Answer
+from pinfleet_operator.kube.keepalive import Keepalive, Origin
 from pinfleet_operator.kube.lines import split_lines
 from pinfleet_operator.kube.resources import Resource
 from pinfleet_operator.kube.server_clock import ServerClock
@@ -30,7 +33,8 @@ from pinfleet_operator.kube.session import BROKEN, open_session, words
 
 WRITES_AT_ONCE: Final = 32  # facts: past 16 connections the API server only queues
 READS_AT_ONCE: Final = 16
-CONNECTIONS: Final = WRITES_AT_ONCE + READS_AT_ONCE + 16  # and watches: no call waits for a connection unseen
+CONNECTIONS: Final = WRITES_AT_ONCE + READS_AT_ONCE  # no call waits for a connection unseen
+WATCHES_AT_ONCE: Final = 16
 
 CALL_SECONDS: Final = 10.0
 LIST_SECONDS: Final = 60.0
@@ -40,8 +44,6 @@ SILENCE_SECONDS: Final = 75.0  # the server sends a bookmark every minute
 MERGE_PATCH: Final = {"Content-Type": "application/merge-patch+json"}
 JSON_PATCH: Final = {"Content-Type": "application/json-patch+json"}
 JSON: Final = {"Content-Type": "application/json"}
-
-UNLIMITED: Final = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)  # the call's own limit holds
 
 Params = Mapping[str, str | int | None]
 Guard = Callable[[], None]
@@ -66,7 +68,9 @@ class KubeClient:
         self._call_seconds, self._list_seconds, self._silence_seconds = call_seconds, list_seconds, silence_seconds
         self._writing = asyncio.Semaphore(WRITES_AT_ONCE)
         self._reading = asyncio.Semaphore(READS_AT_ONCE)
-        self._session = open_session(CONNECTIONS, ssl_context=endpoint.ssl_context)
+        origin = Origin.of(endpoint.server, endpoint.ssl_context, endpoint.server_name)
+        self._calls = Keepalive(origin, connections=CONNECTIONS)
+        self._session = open_session(WATCHES_AT_ONCE, ssl_context=endpoint.ssl_context)
 
     def guarded(self, guard: Guard) -> "KubeClient":
         """The same client, session and counts, whose writes ask `guard` first; only the original closes them."""
@@ -76,6 +80,7 @@ class KubeClient:
 
     async def close(self) -> None:
         """Close every connection."""
+        self._calls.close()
         await self._session.close()
 
     async def __aenter__(self) -> Self:
@@ -182,10 +187,16 @@ class KubeClient:
             "timeoutSeconds": timeout_seconds,
         }
         limit = aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS, sock_read=self._silence_seconds)
+        url = URL(self._endpoint.server + _path("GET", call, params), encoded=True)
+        headers = await self._headers({})
+        began = self._clock.boottime()
         try:
-            async with await self._open("GET", call, params, limit) as response:
+            async with self._session.get(
+                url, headers=headers, timeout=limit, allow_redirects=False, server_hostname=self._endpoint.server_name
+            ) as response:
+                self._hear(response.headers.get("Date"), began)
                 if response.status != 200:  # noqa: PLR2004 - OK
-                    raise await self._failure(call, response)
+                    raise await self._failure(call, response.status, await response.read(), response.headers)
                 try:
                     async for line in split_lines(response.content.iter_any()):
                         yield line
@@ -208,64 +219,53 @@ class KubeClient:
     ) -> bytes:
         """One request and its whole answer, within the time limit, waiting for a free connection included."""
         limit = seconds or self._call_seconds
-        is_write = method != "GET"
         try:
-            async with asyncio.timeout(limit), self._slot(is_write):
-                opened = self._open(
-                    method, call, params or {}, UNLIMITED, body=body, headers=headers, is_write=is_write
-                )
-                async with await opened as response:
-                    if response.status >= 300:  # noqa: PLR2004 - neither OK nor Created
-                        raise await self._failure(call, response)
-                    return await response.read()
+            async with asyncio.timeout(limit), self._writing if method != "GET" else self._reading:
+                answer = await self._send(method, call, params or {}, body, headers or {})
+                if answer.status >= 300 or answer.body is None:  # noqa: PLR2004 - neither OK nor Created
+                    retry_after = {"Retry-After": answer.headers.get("retry-after", "")}
+                    raise await self._failure(call, answer.status, answer.body or b"", retry_after)
+                return answer.body
         except TimeoutError as err:
             raise Unavailable(call.cannot(f"no answer in {limit:g} s")) from err
         except BROKEN as err:
             raise Unavailable(call.cannot(words(err))) from err
 
-    def _slot(self, is_write: bool) -> AbstractAsyncContextManager[None]:  # noqa: FBT001 - private
-        return self._writing if is_write else self._reading
-
-    async def _open(
-        self,
-        method: str,
-        call: Call,
-        params: Params,
-        limit: aiohttp.ClientTimeout,
-        *,
-        body: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-        is_write: bool = False,
-    ) -> aiohttp.ClientResponse:
-        given = {key: value for key, value in params.items() if value is not None}
-        query = "?" + urlencode(given) if given else ""
-        path = call.resource.path(call.namespace, call.name if method != "POST" else None, call.subresource)
-        url = URL(self._endpoint.server + path + query, encoded=True)
-        token = await self._endpoint.tokens.authorization()
-        all_headers = {**(headers or {}), **({"Authorization": token} if token else {})}
-        if is_write:
-            if self._guard is not None:
-                self._guard()
-            where = call.resource.plural + (f"/{call.subresource}" if call.subresource else "")
-            self.writes[where, call.verb] += 1
+    async def _send(
+        self, method: str, call: Call, params: Params, body: bytes | None, headers: Mapping[str, str]
+    ) -> Answer:
+        path, all_headers = _path(method, call, params), await self._headers(headers)
+        before = None if method == "GET" else partial(self._before_write, call)
         began = self._clock.boottime()
-        response = await self._session.request(
-            method,
-            url,
-            data=body,
-            headers=all_headers,
-            timeout=limit,
-            allow_redirects=False,
-            server_hostname=self._endpoint.server_name,
-        )
-        self.server_clock.hear(response.headers.get("Date", ""), began=began, ended=self._clock.boottime())
-        return response
+        answer = await self._calls.ask(method, path, all_headers, body, before=before)
+        self._hear(answer.headers.get("date"), began)
+        return answer
 
-    async def _failure(self, call: Call, response: aiohttp.ClientResponse) -> Exception:
-        body = await response.read()
-        if response.status == 401:  # noqa: PLR2004 - Unauthorized
+    def _before_write(self, call: Call) -> None:
+        """Right before a write leaves: it may be ours no more, and it counts."""
+        if self._guard is not None:
+            self._guard()
+        where = call.resource.plural + (f"/{call.subresource}" if call.subresource else "")
+        self.writes[where, call.verb] += 1
+
+    async def _headers(self, given: Mapping[str, str]) -> dict[str, str]:
+        token = await self._endpoint.tokens.authorization()
+        return {**given, "Authorization": token} if token else {**given}
+
+    def _hear(self, date: str | None, began: float) -> None:
+        self.server_clock.hear(date or "", began=began, ended=self._clock.boottime())
+
+    async def _failure(self, call: Call, status: int, body: bytes, headers: Mapping[str, str]) -> Exception:
+        if status == 401:  # noqa: PLR2004 - Unauthorized
             await self._endpoint.tokens.reload()
-        return failure(call, response.status, body, response.headers.get("Retry-After"))
+        return failure(call, status, body, headers.get("Retry-After"))
+
+
+def _path(method: str, call: Call, params: Params) -> str:
+    """Path and query of a call; a creation's name is in its body."""
+    given = {key: value for key, value in params.items() if value is not None}
+    path = call.resource.path(call.namespace, call.name if method != "POST" else None, call.subresource)
+    return f"{path}?{urlencode(given)}" if given else path
 
 
 def _abandon(response: aiohttp.ClientResponse) -> None:

@@ -10,6 +10,7 @@ of many answers, cut with each other, come within milliseconds of it.
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Final
 
 DRIFT: Final = 0.0005  # seconds per second by which two clocks may drift apart: NTP's own bound for slewing
@@ -41,13 +42,9 @@ class ServerClock:
             began: CLOCK_BOOTTIME before the call.
             ended: the same when the answer's head had come.
         """
-        try:
-            served = parsedate_to_datetime(date_header)
-        except ValueError:
+        seconds = _seconds(date_header)
+        if seconds is None:
             return
-        if served.tzinfo is None:
-            served = served.replace(tzinfo=UTC)
-        seconds = (served - EPOCH).total_seconds()
         # The server's clock stood in [served, served + 1 s) at some moment between began and ended.
         low, high = seconds - ended, seconds - began + 1
         if self.heard_at is not None:
@@ -57,3 +54,15 @@ class ServerClock:
             if max(low, old_low) <= min(high, old_high):
                 low, high = max(low, old_low), min(high, old_high)
         self.low, self.high, self.heard_at = low, high, ended
+
+
+@lru_cache(maxsize=2)  # many answers come within a second, and reading a date costs more than all else here
+def _seconds(date_header: str) -> float | None:
+    """Seconds since 1970 of an HTTP date; None: it is none."""
+    try:
+        served = parsedate_to_datetime(date_header)
+    except ValueError:
+        return None
+    if served.tzinfo is None:
+        served = served.replace(tzinfo=UTC)
+    return (served - EPOCH).total_seconds()

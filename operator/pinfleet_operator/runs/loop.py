@@ -59,6 +59,7 @@ class RunLoop:
         self._store.pods.on_change.append(self._pod_changed)
         self._store.on_fleet.append(self._fleet_changed)
         self._dispatch.on_runs.append(self._runs_heard)
+        self._dispatch.on_pod.append(self._situate.pod_heard)  # first: the slots are read after it
         self._dispatch.on_pod.append(self._slots_changed)
         for pod in self._store.pods.all():
             self._situate.note_pod(pod, is_gone=False)
@@ -234,7 +235,7 @@ class RunLoop:
         """Tell as many waiting runs as there are free slots, the oldest first."""
         if not self._waiters.has_any(key):
             return
-        for uid in self._waiters.next_for(key, sum(seat.free for seat in self._situate.seats(key))):
+        for uid in self._waiters.next_for(key, self._situate.free_slots(key)):
             self._memory.of(uid).is_invited = True
             self.queue.add(uid)
 

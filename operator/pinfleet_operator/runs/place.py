@@ -40,5 +40,9 @@ def is_open(seat: Seat) -> bool:
 
 def place(seats: Iterable[Seat]) -> Seat | None:
     """The fullest pod with a free slot, the first by name among equals; None: there is none."""
-    fitting = sorted((seat for seat in seats if seat.free > 0), key=lambda seat: (-seat.taken, seat.pod.name))
-    return fitting[0] if fitting else None
+    return min((seat for seat in seats if seat.free > 0), key=rank, default=None)
+
+
+def rank(seat: Seat) -> tuple[int, str]:
+    """The order in which pods fill up."""
+    return (-seat.taken, seat.pod.name)

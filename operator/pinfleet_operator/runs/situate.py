@@ -14,6 +14,7 @@ from pinfleet_operator.runs.ended import EndedRuns
 from pinfleet_operator.runs.judge.situation import Listed, Situation
 from pinfleet_operator.runs.memory import Memory, RunMemory
 from pinfleet_operator.runs.place import Seat, place
+from pinfleet_operator.runs.seats import Seats
 from pinfleet_operator.store import Store, VersionKey
 
 LONGEST_OFFER_PAUSE_SECONDS = 30
@@ -24,7 +25,7 @@ class Situate:
 
     def __init__(self, *, store: Store, kube: Kube, memory: Memory, ended: EndedRuns, settings: Settings) -> None:
         self._store, self._kube, self._memory = store, kube, memory
-        self._ended, self._settings = ended, settings
+        self._ended, self._settings, self._seats = ended, settings, Seats(store)
         self._deleting_since: dict[str, datetime] = {}  # pod uid -> when its deletion was first seen
         self._listing_pods: dict[str, set[str]] = {}  # run uid -> uids of pods that may list it
 
@@ -89,21 +90,16 @@ class Situate:
         return (run.namespace, run.fleet, version) if version else None
 
     def seats(self, key: VersionKey) -> list[Seat]:
-        """Every pod of a version, with what is taken on it."""
-        store, version = self._store, self._store.find_version(key)
-        if version is None:
-            return []
-        return [
-            Seat(
-                pod=pod,
-                version=version.id,
-                mirror=store.mirror(pod.uid),
-                taken=store.runs_on(pod.uid),
-                runs_per_pod=version.runs_per_pod,
-                is_closed=pod.uid in store.closed,
-            )
-            for pod in store.pods_of(version.uid)
-        ]
+        """The pod of a version that takes the next run; empty if none has a free slot."""
+        return self._seats.best(key)
+
+    def free_slots(self, key: VersionKey) -> int:
+        """How many runs a version's pods could take now."""
+        return self._seats.free(key)
+
+    def pod_heard(self, pod: PodRecord) -> None:
+        """What a pod says has changed; for ``Dispatch.on_pod``."""
+        self._store.slots_changed(pod.uid)
 
     def _can_place(self, run: RunRecord) -> bool:
         key = self.version_key(run)

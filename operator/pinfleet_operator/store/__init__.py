@@ -39,6 +39,7 @@ class Store:
         self.pods.on_change.append(self._bury)
         self.versions.on_change.append(self._forget_version)
         self.on_fleet: list[Callable[[FleetKey], None]] = []  # the catalog or its pinning changed
+        self.on_slots: list[Callable[[str], None]] = []  # slots of the pod with this uid may have been taken or freed
         self._mirrors: dict[str, PodMirror] = {}
         self._pinning_closed: set[FleetKey] = set()
         self._confirmed: dict[str, int] = {}  # version uid -> resourceVersion of the LIST that found no open run
@@ -108,6 +109,7 @@ class Store:
     def set_mirror(self, mirror: PodMirror) -> None:
         """Begin a mirror for a pod, or for its new process."""
         self._mirrors[mirror.pod_uid] = mirror
+        self.slots_changed(mirror.pod_uid)
 
     def reach(self) -> tuple[int, int]:
         """How many of all pods answer, and how many do not; those that never served are starting and do not count.
@@ -138,10 +140,17 @@ class Store:
     def close_pod(self, uid: str) -> None:
         """Keep new runs away from a pod that is to be removed."""
         self.closed.add(uid)
+        self.slots_changed(uid)
 
     def reopen_pod(self, uid: str) -> None:
         """Let a pod have runs again that was to be removed."""
         self.closed.discard(uid)
+        self.slots_changed(uid)
+
+    def slots_changed(self, pod_uid: str) -> None:
+        """Tell that slots of a pod may have been taken or freed beside the runs that the store itself sees change."""
+        for listener in self.on_slots:
+            listener(pod_uid)
 
     # Fleets
 
@@ -206,11 +215,14 @@ class Store:
         """Note that an assignment is being written; returns the token that `end_assignment` takes."""
         token = object()
         self._flights[token] = (key, pod_uid, run_uid)
+        self.slots_changed(pod_uid)
         return token
 
     async def end_assignment(self, token: object) -> None:
         """Note that the outcome of an assignment is known and in the store."""
-        if self._flights.pop(token, None) is not None:
+        flight = self._flights.pop(token, None)
+        if flight is not None:
+            self.slots_changed(flight[1])
             async with self._landed:
                 self._landed.notify_all()
 
