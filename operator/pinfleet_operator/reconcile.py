@@ -78,7 +78,7 @@ class Reconciler:
 
 
 class Word(NamedTuple):
-    """What the last pass for a pod's sake was about."""
+    """What a pod says, as far as a fleet's pass decides by it."""
 
     boot: str
     version: str
@@ -105,7 +105,7 @@ class FleetQueue:
         self._failures: dict[FleetKey, int] = {}
         self._counted_at: dict[FleetKey, float] = {}  # loop time of the last pass for mere counts
         self._recount: dict[FleetKey, asyncio.TimerHandle] = {}
-        self._heard: dict[str, Word] = {}  # by pod uid
+        self._heard: dict[str, Word] = {}  # the last of each pod, by its uid
         self.queue: WorkQueue[FleetKey] = WorkQueue()
 
     def add(self, namespace: str, name: str) -> None:

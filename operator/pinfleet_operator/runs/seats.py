@@ -12,6 +12,8 @@ from pinfleet_operator.api.run import RunRecord
 from pinfleet_operator.runs.place import Seat, rank
 from pinfleet_operator.store import Store, VersionKey
 
+STALE_LIMIT = 10_000  # a standby is never asked; it must not collect the uids of all pods that ever were
+
 Ranked = tuple[tuple[int, str], str]  # rank, pod uid
 
 
@@ -27,7 +29,7 @@ class Seats:
         store.pods.on_change.append(self._pod_changed)
         store.versions.on_change.append(self._version_changed)
         store.runs.on_change.append(self._run_changed)
-        store.on_slots.append(self._stale.add)
+        store.on_slots.append(self._note)
         self._stale.update(pod.uid for pod in store.pods.all())
 
     def best(self, key: VersionKey) -> list[Seat]:
@@ -40,6 +42,11 @@ class Seats:
         """Free slots of a version."""
         self._read_stale()
         return self._free.get(key, 0)
+
+    def _note(self, pod_uid: str) -> None:
+        self._stale.add(pod_uid)
+        if len(self._stale) > STALE_LIMIT:
+            self._read_stale()
 
     def _read_stale(self) -> None:
         while self._stale:
@@ -84,14 +91,15 @@ class Seats:
     def _pod_changed(self, old: PodRecord | None, new: PodRecord | None) -> None:
         pod = new or old
         if pod is not None:
-            self._stale.add(pod.uid)
+            self._note(pod.uid)
 
     def _version_changed(self, old: VersionRecord | None, new: VersionRecord | None) -> None:
         version = new or old
         if version is not None:
-            self._stale.update(pod.uid for pod in self._store.pods.of(version.uid))
+            for pod in self._store.pods.of(version.uid):
+                self._note(pod.uid)
 
     def _run_changed(self, old: RunRecord | None, new: RunRecord | None) -> None:
         for run in (old, new):
             if run is not None and run.pod_uid:
-                self._stale.add(run.pod_uid)
+                self._note(run.pod_uid)
