@@ -33,16 +33,19 @@ class RunHandle:
         epoch: What was claimed.
         steps: The journal's count at the claim.
         max_steps: Total over all epochs.
+        tokens: The journal's count at the claim.
     """
 
-    def __init__(self, worker: JournalWorker, *, run: str, epoch: int, steps: int, max_steps: int) -> None:
+    def __init__(
+        self, worker: JournalWorker, *, run: str, epoch: int, steps: int, max_steps: int, tokens: int = 0
+    ) -> None:
         self._worker = worker
         self._closed: type[RunStopped] | None = None
-        self._pending_steps: list[StepRow] = []
-        self._pending_waits: list[WaitRow] = []
+        self._kept = Batch()
         self.run = run
         self.epoch = epoch
         self.steps = steps
+        self.tokens = tokens
         self.max_steps = max_steps
         self.on_fenced: Callable[[CommitResult], None] = lambda _: None
 
@@ -62,13 +65,16 @@ class RunHandle:
 
     def later(self, *, step: StepRow | None = None, wait: WaitRow | None = None) -> None:
         """Keep a row for the next commit; nothing durable may depend on it before that."""
+        self.later_all(Batch(steps=(step,) if step else (), waits=(wait,) if wait else ()))
+
+    def later_all(self, rows: Batch) -> None:
+        """Keep a batch's rows for the next commit, as ``later`` keeps one."""
         self.require_open()
-        self._pending_steps += [step] if step else []
-        self._pending_waits += [wait] if wait else []
+        self._kept = rows.after(self._kept)
 
     async def flush(self) -> None:
         """Commit the rows that were kept, if there are any."""
-        if self._pending_steps or self._pending_waits:
+        if self._kept != Batch():
             await self.commit(Batch())
 
     async def commit(self, batch: Batch, *, closing: bool = False) -> None:
@@ -88,9 +94,7 @@ class RunHandle:
         """
         if not closing:
             self.require_open()
-        steps, self._pending_steps = tuple(self._pending_steps), []
-        waits, self._pending_waits = tuple(self._pending_waits), []
-        whole = replace(batch, steps=steps + batch.steps, waits=waits + batch.waits)
+        whole, self._kept = batch.after(self._kept), Batch()
         work = asyncio.ensure_future(self._ask(whole))
         try:
             result = await asyncio.shield(work)
@@ -133,6 +137,7 @@ class RunHandle:
     def _judge(self, result: CommitResult, batch: Batch) -> None:
         if result.status == "committed":
             self.steps = max(self.steps, result.steps)
+            self.tokens = max(self.tokens, result.tokens)
             return
         if result.status == "limit":
             raise StepsUsedUp

@@ -6,7 +6,7 @@ implementation must do.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal, Protocol
 
@@ -14,7 +14,8 @@ from pinfleet.identity import StepKey
 
 EndState = Literal["succeeded", "failed", "cancelled", "limit"]
 StepKind = Literal["step", "tool", "value"]
-StepStatus = Literal["ok", "failed"]
+StepStatus = Literal["ok", "failed", "unknown"]
+CallPolicy = Literal["resend", "reconcile", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,8 @@ class ClaimResult:
     steps: int = 0  # counted steps over all epochs
     end: End | None = None  # when ended
     continues: bool = False  # the live code named by ``held`` had the run until now: it can go on without a restart
+    tokens: int = 0  # counted over all epochs
+    partial: bytes | None = None  # the newest that was committed
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,23 +97,94 @@ class WaitRow:
     kind: Literal["Timer", "Approval", "Message"]
     since: datetime
     until: datetime | None
+    request_hash: str = ""  # of what a person is asked
+    shown: bytes | None = None  # JSON of what that person sees
     answer: bytes | None = None  # JSON; None while it is open
     answered: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallRow:
+    """One attempt of a tool's call: the intent, committed before anything is sent. Its result is a step of kind tool.
+
+    The idempotency key is minted with the first attempt; a later one is given the first one's, whatever it says.
+    """
+
+    key: StepKey
+    idempotency_key: str
+    policy: CallPolicy
+    attempt: int  # from 1, over all epochs
+    arguments: bytes  # canonical JSON
+    begun: datetime
+    first_sent: datetime | None = None  # of all attempts; a provider counts a key's life from it
+    sent: datetime | None = None  # of this one
+    version: str = ""  # filled by the journal
+    pod: str = ""  # filled by the journal
+    epoch: int = 0  # filled by the journal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboxRow:
+    """A message to the run."""
+
+    id: str  # the sender's; a message comes once
+    number: int  # its place among the run's messages
+    body: bytes  # JSON
+    received: datetime
+    taken_by: StepKey | None = None  # the wait that it answers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionRow:
+    """What a person decided about one request; the first decision stands."""
+
+    request_hash: str
+    decision: str
+    by: str
+    at: datetime
+    via: str = ""  # the bridge that spoke for the person
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What one transaction commits, whole or not at all."""
+    """What one transaction commits, whole or not at all.
+
+    Calls, waits, messages and decisions may come again: one that exists is given what it lacks (``sent``, the answer,
+    ``taken_by``) and nothing else.
+    """
 
     steps: tuple[StepRow, ...] = ()
-    waits: tuple[WaitRow, ...] = ()  # new ones; one that exists is given its answer and nothing else
+    calls: tuple[CallRow, ...] = ()
+    waits: tuple[WaitRow, ...] = ()
+    inbox: tuple[InboxRow, ...] = ()
+    decisions: tuple[DecisionRow, ...] = ()
+    tokens: int = 0  # that its steps used; a batch without steps uses none
+    partial: bytes | None = None  # replaces the one before; what a run that hits a limit leaves
+    restart: bytes | None = None  # a new segment begins after this batch: what it needs of the ones before
     parks: bool = False  # the run gives its pod back
     end: End | None = None  # the run is over
+
+    def __post_init__(self) -> None:
+        """Tokens are known by their steps when a batch comes again."""
+        if self.tokens and not self.steps:
+            raise ValueError("tokens are counted with the steps that used them; this batch has none")
 
     @property
     def counted(self) -> int:
         """How many of its rows count toward maxSteps."""
         return sum(1 for step in self.steps if step.is_counted)
+
+    def after(self, kept: "Batch") -> "Batch":
+        """Return this batch with the rows that were kept for it in front."""
+        return replace(
+            self,
+            steps=kept.steps + self.steps,
+            calls=kept.calls + self.calls,
+            waits=kept.waits + self.waits,
+            inbox=kept.inbox + self.inbox,
+            decisions=kept.decisions + self.decisions,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +199,8 @@ class CommitResult:
     epoch: int  # the journal's
     steps: int
     end: End | None = None  # the run's recorded end, if it has one
+    tokens: int = 0  # counted over all epochs
+    partial: bytes | None = None  # when limit: what was committed last
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +209,11 @@ class History:
 
     steps: Mapping[StepKey, StepRow] = field(default_factory=dict)
     waits: Mapping[StepKey, WaitRow] = field(default_factory=dict)
+    calls: Mapping[StepKey, CallRow] = field(default_factory=dict)  # the newest attempt of each
+    inbox: Mapping[str, InboxRow] = field(default_factory=dict)  # by id: those that no earlier segment took
+    decisions: Mapping[str, DecisionRow] = field(default_factory=dict)  # by request hash, of all segments
+    segment: int = 1
+    state: bytes | None = None  # what ``restart`` left for this segment; None in the first
 
 
 class Codec(Protocol):

@@ -4,7 +4,6 @@ WAL and synchronous=FULL: what is committed survives a power cut. SQLite has no 
 once, so each call is one BEGIN IMMEDIATE transaction that updates the run's row first and gives up if that row says no.
 """
 
-import hashlib
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,26 +12,12 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from pinfleet.errors import JournalRefused, JournalUnavailable
-from pinfleet.identity import StepKey
-from pinfleet.journal import schema
+from pinfleet.journal import sqlite_rows, sqlite_schema
+from pinfleet.journal.columns import Mapper
 from pinfleet.journal.filesystem import require_local
-from pinfleet.journal.interface import (
-    Batch,
-    Claim,
-    ClaimResult,
-    Codec,
-    CommitResult,
-    End,
-    History,
-    Owner,
-    PlainCodec,
-    StepRow,
-    WaitRow,
-)
+from pinfleet.journal.interface import Batch, Claim, ClaimResult, Codec, CommitResult, History, Owner, PlainCodec
+from pinfleet.journal.refusal import RunState, why_not
 from pinfleet.rules import ALL, Rules
-
-INLINE_LIMIT: Final = 16_384
-"""Larger results go to the blob table, so that reading a run's steps stays cheap."""
 
 _REFUSED: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_AUTH")
 _T = TypeVar("_T")
@@ -53,7 +38,7 @@ class SqliteJournal:
     ) -> None:
         self._path = path
         self._busy_seconds = busy_seconds
-        self._codec: Codec = codec or PlainCodec()
+        self._mapper = Mapper(codec or PlainCodec())
         self._rules = rules
         self._connection: sqlite3.Connection | None = None
         if not path.parent.is_dir():
@@ -66,7 +51,7 @@ class SqliteJournal:
 
     def load(self, run: str) -> History:
         """Read what the run did; see ``Journal``."""
-        return self._transaction(lambda db: self._load(db, run), begin="BEGIN")
+        return self._transaction(lambda db: sqlite_rows.history(db, self._mapper, run), begin="BEGIN")
 
     def commit(self, owner: Owner, batch: Batch, *, max_steps: int, now: datetime) -> CommitResult:
         """Commit a batch; see ``Journal``."""
@@ -88,31 +73,34 @@ class SqliteJournal:
     # -- claim ---------------------------------------------------------------------------------------------------
 
     def _claim(self, db: sqlite3.Connection, claim: Claim) -> ClaimResult:
-        before = db.execute("SELECT epoch, boot, state, steps, outcome FROM run WHERE uid = ?", (claim.run,)).fetchone()
+        before = db.execute("SELECT * FROM run WHERE uid = ?", (claim.run,)).fetchone()
         if before is not None and before["outcome"] is not None and self._rules.terminal_answer:
-            return ClaimResult("ended", before["epoch"], before["steps"], self._end(before))
+            return ClaimResult("ended", before["epoch"], before["steps"], self._mapper.end_of(before))
         won = db.execute(
             """INSERT INTO run (uid, name, version, epoch, boot, pod, schema, state, codec, created, claimed)
                VALUES (:run, :name, :version, :epoch, :boot, :pod, :schema, 'running', :codec, :now, :now)
                ON CONFLICT (uid) DO UPDATE SET epoch = :epoch, boot = :boot, pod = :pod, version = :version,
                    schema = :schema, state = 'running', claimed = :now, outcome = NULL
-               WHERE run.epoch < :epoch RETURNING steps""",
+               WHERE run.epoch < :epoch RETURNING *""",
             {
                 "run": claim.run, "name": claim.name, "version": claim.version, "epoch": claim.epoch,
-                "boot": claim.boot, "pod": claim.pod, "schema": claim.schema, "codec": self._codec.name,
+                "boot": claim.boot, "pod": claim.pod, "schema": claim.schema, "codec": self._mapper.codec.name,
                 "now": claim.now.isoformat(),
             },
         ).fetchone()  # fmt: skip
         if won is not None:
             is_ours = before is not None and before["boot"] == claim.boot and before["epoch"] == claim.held
-            continues = is_ours and before["state"] == "running"
-            return ClaimResult("claimed", claim.epoch, won["steps"], continues=continues)
+            return self._claimed(db, won, continues=is_ours and before["state"] == "running")
         is_mine = before["epoch"] == claim.epoch and (before["boot"] == claim.boot or not self._rules.boot)
         if not is_mine:
             return ClaimResult("fenced", before["epoch"], before["steps"])
         if before["state"] == "parked":
             return ClaimResult("parked", claim.epoch, before["steps"])
-        return ClaimResult("claimed", claim.epoch, before["steps"], continues=claim.held == claim.epoch)
+        return self._claimed(db, before, continues=claim.held == claim.epoch)
+
+    def _claimed(self, db: sqlite3.Connection, run: sqlite3.Row, *, continues: bool) -> ClaimResult:
+        partial = self._mapper.open(sqlite_rows.kept(db, run["uid"], "partial"))
+        return ClaimResult("claimed", run["epoch"], run["steps"], None, continues, run["tokens"], partial)
 
     # -- commit --------------------------------------------------------------------------------------------------
 
@@ -120,66 +108,33 @@ class SqliteJournal:
         self, db: sqlite3.Connection, owner: Owner, batch: Batch, max_steps: int, now: datetime
     ) -> CommitResult:
         end = batch.end
-        state = end.state if end else "parked" if batch.parks else "running"
         fence = "AND epoch = :epoch AND state = 'running'" if self._rules.fence else ""
         row = db.execute(
-            f"""UPDATE run SET steps = steps + :counted, state = :state, outcome = :outcome, ended = :ended
+            f"""UPDATE run SET steps = steps + :counted, tokens = tokens + :tokens, segment = segment + :restarts,
+                    state = :state, outcome = :outcome, ended = :ended
                 WHERE uid = :run {fence} AND (:counted = 0 OR steps + :counted <= :max)
-                RETURNING steps, epoch, segment, version, pod""",  # noqa: S608 - the fence is one of two constants
+                RETURNING steps, tokens, epoch, segment - :restarts AS segment, version, pod""",  # noqa: S608 - the fence is one of two constants
             {
-                "run": owner.run, "epoch": owner.epoch, "counted": batch.counted, "max": max_steps, "state": state,
-                "outcome": self._codec.seal(end.outcome) if end else None, "ended": now.isoformat() if end else None,
+                "run": owner.run, "epoch": owner.epoch, "counted": batch.counted, "max": max_steps,
+                "tokens": batch.tokens, "restarts": batch.restart is not None,
+                "state": end.state if end else "parked" if batch.parks else "running",
+                "outcome": self._mapper.seal(end.outcome) if end else None, "ended": now.isoformat() if end else None,
             },
         ).fetchone()  # fmt: skip
         if row is None:
             raise _NotCommitted
         try:
-            for step in batch.steps:
-                self._insert_step(db, owner, step, row)
+            replaces = not (self._rules.replay and self._rules.fence)
+            sqlite_rows.write(db, self._mapper, owner, batch, row, replaces=replaces)
         except sqlite3.IntegrityError:
             raise _NotCommitted from None
-        for wait in batch.waits:
-            self._upsert_wait(db, owner, wait, row["segment"])
-        return CommitResult("committed", row["epoch"], row["steps"], end)
-
-    def _insert_step(self, db: sqlite3.Connection, owner: Owner, step: StepRow, run: sqlite3.Row) -> None:
-        result: bytes | None = self._codec.seal(step.result)
-        digest = None
-        if result is not None and len(result) > INLINE_LIMIT:
-            digest = hashlib.sha256(result).hexdigest()
-            db.execute("INSERT OR IGNORE INTO blob (run, hash, data) VALUES (?, ?, ?)", (owner.run, digest, result))
-            result = None
-        verb = "INSERT" if self._rules.replay and self._rules.fence else "INSERT OR REPLACE"
-        db.execute(
-            f"""{verb} INTO step (run, scope, name, n, segment, kind, status, arguments, result, blob, manifest,
-                epoch, attempt, version, pod, codec, begun, committed)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
-            (
-                owner.run, *step.key, run["segment"], step.kind, step.status, self._codec.seal(step.arguments), result,
-                digest, step.manifest, owner.epoch, step.attempt, run["version"], run["pod"], self._codec.name,
-                step.begun.isoformat(), step.committed.isoformat(),
-            ),
-        )  # fmt: skip
-
-    def _upsert_wait(self, db: sqlite3.Connection, owner: Owner, wait: WaitRow, segment: int) -> None:
-        answer = self._codec.seal(wait.answer) if wait.answer is not None else None
-        db.execute(
-            """INSERT INTO wait (run, scope, name, n, segment, kind, since, until, answer, answered, epoch, codec)
-               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-               ON CONFLICT (run, scope, name, n) DO UPDATE SET answer = excluded.answer, answered = excluded.answered
-               WHERE wait.answer IS NULL""",
-            (
-                owner.run, *wait.key, segment, wait.kind, wait.since.isoformat(), _text(wait.until), answer,
-                _text(wait.answered), owner.epoch, self._codec.name,
-            ),
-        )  # fmt: skip
+        return CommitResult("committed", row["epoch"], row["steps"], end, row["tokens"])
 
     def _why_not(self, db: sqlite3.Connection, owner: Owner, batch: Batch, max_steps: int) -> CommitResult:
         """Say why a batch was refused; it may be one whose COMMIT had no answer, and that is durable."""
-        run = db.execute("SELECT epoch, state, steps, outcome FROM run WHERE uid = ?", (owner.run,)).fetchone()
+        run = db.execute("SELECT * FROM run WHERE uid = ?", (owner.run,)).fetchone()
         if run is None:
             return CommitResult("fenced", 0, 0)
-        end = self._end(run) if run["outcome"] is not None else None
         rows = [
             db.execute(
                 "SELECT epoch, attempt FROM step WHERE run = ? AND scope = ? AND name = ? AND n = ?",
@@ -187,54 +142,10 @@ class SqliteJournal:
             ).fetchone()
             for step in batch.steps
         ]
-        ours = [
-            row is not None and tuple(row) == (owner.epoch, s.attempt) for row, s in zip(rows, batch.steps, strict=True)
-        ]
-        is_there = all(ours) if batch.steps else False
-        if batch.end is not None:
-            is_there = run["epoch"] == owner.epoch and end == batch.end
-        elif batch.parks:
-            is_there = run["epoch"] == owner.epoch and run["state"] == "parked"
-        if is_there:
-            return CommitResult("committed", run["epoch"], run["steps"], end)
-        if run["epoch"] != owner.epoch or run["state"] != "running":
-            return CommitResult("fenced", run["epoch"], run["steps"], end)
-        if any(row is not None for row in rows):
-            return CommitResult("taken", run["epoch"], run["steps"])
-        return CommitResult(
-            "limit" if run["steps"] + batch.counted > max_steps else "fenced", run["epoch"], run["steps"]
-        )
-
-    # -- load ----------------------------------------------------------------------------------------------------
-
-    def _load(self, db: sqlite3.Connection, run: str) -> History:
-        steps = db.execute(
-            """SELECT step.*, blob.data FROM step LEFT JOIN blob ON blob.run = step.run AND blob.hash = step.blob
-               WHERE step.run = ? AND segment = (SELECT segment FROM run WHERE uid = ?)""",
-            (run, run),
-        )
-        waits = db.execute("SELECT * FROM wait WHERE run = ?", (run,))
-        loaded = [self._step(row) for row in steps]
-        return History({row.key: row for row in loaded}, {row.key: row for row in map(self._wait, waits)})
-
-    def _step(self, row: sqlite3.Row) -> StepRow:
-        result = row["result"] if row["result"] is not None else row["data"]
-        return StepRow(
-            key=_key(row), kind=row["kind"], status=row["status"], arguments=self._codec.open(row["arguments"]),
-            result=self._codec.open(result), manifest=row["manifest"], attempt=row["attempt"], version=row["version"],
-            pod=row["pod"], epoch=row["epoch"], begun=_time(row["begun"]), committed=_time(row["committed"]),
-        )  # fmt: skip
-
-    def _wait(self, row: sqlite3.Row) -> WaitRow:
-        return WaitRow(
-            key=_key(row), kind=row["kind"], since=_time(row["since"]),
-            until=_time(row["until"]) if row["until"] else None,
-            answer=self._codec.open(row["answer"]) if row["answer"] is not None else None,
-            answered=_time(row["answered"]) if row["answered"] else None,
-        )  # fmt: skip
-
-    def _end(self, row: sqlite3.Row) -> End:
-        return End(row["state"], self._codec.open(row["outcome"]))
+        recorded = [None if row is None else (row["epoch"], row["attempt"]) for row in rows]
+        partial = self._mapper.open(sqlite_rows.kept(db, owner.run, "partial"))
+        found = RunState(run["epoch"], run["state"], run["steps"], run["tokens"], self._mapper.end_of(run), partial)
+        return why_not(owner, batch, max_steps, found, recorded)
 
     # -- connection ----------------------------------------------------------------------------------------------
 
@@ -275,7 +186,7 @@ class SqliteJournal:
             db.row_factory = sqlite3.Row
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
-            schema.prepare(db, self._path)
+            sqlite_schema.prepare(db, self._path)
         except BaseException:
             db.close()
             raise
@@ -285,15 +196,3 @@ class SqliteJournal:
 
 class _NotCommitted(Exception):
     """The batch was refused; the transaction is rolled back and the reason is read after it."""
-
-
-def _key(row: sqlite3.Row) -> StepKey:
-    return StepKey(row["scope"], row["name"], row["n"])
-
-
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text)
-
-
-def _text(moment: datetime | None) -> str | None:
-    return moment.isoformat() if moment else None

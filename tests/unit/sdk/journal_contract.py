@@ -1,12 +1,24 @@
 """What every journal must do, whatever database it is on: a test class to inherit from, with a ``journal`` fixture."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from pinfleet.identity import StepKey
-from pinfleet.journal.interface import Batch, Claim, CommitResult, End, Journal, Owner, StepRow, WaitRow
+from pinfleet.journal.interface import (
+    Batch,
+    CallRow,
+    Claim,
+    CommitResult,
+    DecisionRow,
+    End,
+    InboxRow,
+    Journal,
+    Owner,
+    StepRow,
+    WaitRow,
+)
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 DONE = End("succeeded", b'{"result":1}')
@@ -30,6 +42,19 @@ def step(n: int = 1, *, name: str = "pay", scope: str = "", attempt: int = 1, re
 def wait(n: int = 1, *, answer: bytes | None = None) -> WaitRow:
     """Return a timer's row."""
     return WaitRow(key=StepKey("", "ctx.sleep", n), kind="Timer", since=NOW, until=NOW, answer=answer)
+
+
+def call(n: int = 1, *, attempt: int = 1, key: str = "key-1", sent: datetime | None = NOW) -> CallRow:
+    """Return the intent of a tool's call."""
+    return CallRow(
+        key=StepKey("", "refund", n), idempotency_key=key, policy="resend", attempt=attempt, arguments=b'{"cents":5}',
+        begun=NOW, first_sent=sent, sent=sent,
+    )  # fmt: skip
+
+
+def message(number: int = 1, *, taken_by: StepKey | None = None) -> InboxRow:
+    """Return a message."""
+    return InboxRow(id=f"m{number}", number=number, body=b'"hello"', received=NOW, taken_by=taken_by)
 
 
 def commit(journal: Journal, batch: Batch, *, epoch: int = 1, max_steps: int = 100, run: str = "r1") -> CommitResult:
@@ -205,6 +230,130 @@ class JournalContract:
         row = step(name="n'\"; é😀", scope="a/b%2F'")
         commit(journal, Batch(steps=(row,)), run=uid)
         assert set(journal.load(uid).steps) == {row.key}
+
+    def test_approvals(self, journal: Journal) -> None:
+        """A wait keeps what was asked, by its hash, and what a person was shown."""
+        journal.claim(claim(1))
+        asked = replace(wait(), kind="Approval", until=None, request_hash="abc", shown=b'{"cents":"50.00"}')
+        commit(journal, Batch(waits=(asked,)))
+        assert journal.load("r1").waits == {asked.key: asked}
+
+    def test_calls(self, journal: Journal) -> None:
+        """An intent is read back with who made it; it counts toward nothing, its result is a step."""
+        journal.claim(claim(3))
+        assert commit(journal, Batch(calls=(call(),)), epoch=3, max_steps=0).steps == 0
+        assert journal.load("r1").calls == {call().key: replace(call(), epoch=3, version="v1", pod="pod-1")}
+
+    def test_stale_intent(self, journal: Journal) -> None:
+        """A fenced owner leaves no intent, so it must not send."""
+        journal.claim(claim(1))
+        journal.claim(claim(2, boot="boot-2"))
+        assert commit(journal, Batch(calls=(call(),)), epoch=1).status == "fenced"
+        assert not journal.load("r1").calls
+
+    def test_key_is_minted_once(self, journal: Journal) -> None:
+        """A later attempt, by another owner, has the first one's key and first sending, whatever it says."""
+        journal.claim(claim(1))
+        commit(journal, Batch(calls=(call(),)))
+        journal.claim(claim(2, boot="boot-2"))
+        later = NOW + timedelta(hours=1)
+        commit(journal, Batch(calls=(call(attempt=2, key="key-2", sent=later),)), epoch=2)
+        found = journal.load("r1").calls[call().key]
+        assert (found.attempt, found.idempotency_key) == (2, "key-1")
+        assert (found.first_sent, found.sent) == (NOW, later)
+
+    def test_sending_is_recorded_once(self, journal: Journal) -> None:
+        """An intent that waits before it is sent is given its sending, which stays."""
+        journal.claim(claim(1))
+        commit(journal, Batch(calls=(call(sent=None),)))
+        assert journal.load("r1").calls[call().key].first_sent is None
+        for sent in (NOW, NOW + timedelta(hours=1)):
+            commit(journal, Batch(calls=(call(key="other", sent=sent),)))
+        found = journal.load("r1").calls[call().key]
+        assert (found.idempotency_key, found.first_sent, found.sent) == ("key-1", NOW, NOW)
+
+    def test_unknown_outcome(self, journal: Journal) -> None:
+        """A tool's outcome may be recorded as unknown; like any result it stays."""
+        journal.claim(claim(1))
+        row = replace(step(), kind="tool", status="unknown")
+        assert commit(journal, Batch(steps=(row,))).steps == 1
+        assert journal.load("r1").steps[row.key].status == "unknown"
+
+    def test_messages(self, journal: Journal) -> None:
+        """A message is received once by its id, in its order, and taken once."""
+        journal.claim(claim(1))
+        commit(journal, Batch(inbox=(message(2), message(1))))
+        commit(journal, Batch(inbox=(replace(message(1), body=b'"other"'),)))
+        assert list(journal.load("r1").inbox.values()) == [message(1), message(2)]
+        taker, other = StepKey("", "ctx.receive", 1), StepKey("", "ctx.receive", 2)
+        for key in (taker, other):
+            commit(journal, Batch(inbox=(message(1, taken_by=key),)))
+        assert list(journal.load("r1").inbox.values()) == [message(1, taken_by=taker), message(2)]
+
+    def test_decisions(self, journal: Journal) -> None:
+        """The first decision about a request stands."""
+        journal.claim(claim(1))
+        first = DecisionRow(
+            request_hash="abc", decision="Approve", by="ann", via="bridge", comment="fine, é", at=NOW
+        )  # fmt: skip
+        commit(journal, Batch(decisions=(first,)))
+        commit(journal, Batch(decisions=(replace(first, decision="Deny", by="bob"),)))
+        assert journal.load("r1").decisions == {"abc": first}
+
+    def test_tokens(self, journal: Journal) -> None:
+        """Tokens are counted with their steps, over all epochs, and once when the batch comes again."""
+        journal.claim(claim(1))
+        for _ in range(2):
+            assert commit(journal, Batch(steps=(step(),), tokens=70)).tokens == 70
+        assert journal.claim(claim(2, boot="boot-2")).tokens == 70
+        with pytest.raises(ValueError, match="no"):
+            Batch(tokens=1)
+
+    def test_partial(self, journal: Journal) -> None:
+        """The newest partial result is given back by a claim, and by the limit that it is for."""
+        journal.claim(claim(1))
+        assert journal.claim(claim(1)).partial is None
+        for partial in (b'"half"', b'"most"'):
+            commit(journal, Batch(partial=partial))
+        assert journal.claim(claim(2)).partial == b'"most"'
+        assert journal.claim(claim(2)).partial == b'"most"'
+        result = commit(journal, Batch(steps=(step(),), partial=b'"all"'), epoch=2, max_steps=0)
+        assert (result.status, result.partial) == ("limit", b'"most"')
+
+    def test_restart(self, journal: Journal) -> None:
+        """A restart begins a segment that has only its state and what nobody took; counts go on."""
+        journal.claim(claim(1))
+        taken = message(1, taken_by=StepKey("", "ctx.receive", 1))
+        commit(journal, Batch(steps=(step(1),), calls=(call(),), waits=(wait(),), inbox=(taken, message(2))))
+        commit(journal, Batch(steps=(step(2),), restart=b'{"turn":2}'))
+        history = journal.load("r1")
+        assert (history.steps, history.calls, history.waits) == ({}, {}, {})
+        assert (list(history.inbox), history.segment, history.state) == (["m2"], 2, b'{"turn":2}')
+        assert commit(journal, Batch(steps=(step(3),))).steps == 3
+        assert set(journal.load("r1").steps) == {step(3).key}
+
+    def test_restart_without_an_answer(self, journal: Journal) -> None:
+        """A restart that comes again leads to the same history."""
+        journal.claim(claim(1))
+        for _ in range(2):
+            assert commit(journal, Batch(steps=(step(),), restart=b"{}")).status == "committed"
+        history = journal.load("r1")
+        assert (history.steps, history.segment, history.state) == ({}, 2, b"{}")
+
+    def test_batch_of_everything_is_whole(self, journal: Journal) -> None:
+        """A batch whose step cannot be committed leaves none of its other rows either."""
+        journal.claim(claim(1))
+        commit(journal, Batch(steps=(step(),)))
+        decision = DecisionRow(request_hash="abc", decision="Approve", by="ann", at=NOW)
+        batch = Batch(
+            steps=(step(attempt=5),), calls=(call(),), inbox=(message(),), decisions=(decision,), tokens=7,
+            partial=b"1", restart=b"1",
+        )  # fmt: skip
+        assert commit(journal, batch).status == "taken"
+        history = journal.load("r1")
+        assert (history.calls, history.inbox, history.decisions, history.segment) == ({}, {}, {}, 1)
+        result = journal.claim(claim(2))
+        assert (result.tokens, result.partial) == (0, None)
 
     def test_check(self, journal: Journal) -> None:
         """A database that answers is fine."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pinfleet.errors import JournalRefused, JournalUnavailable
-from pinfleet.journal import schema
+from pinfleet.journal import sqlite_schema
 from pinfleet.journal.filesystem import require_local
 from pinfleet.journal.interface import Batch, End
 from pinfleet.journal.sqlite import SqliteJournal
@@ -113,7 +113,7 @@ def test_newer_major_is_refused(tmp_path: Path) -> None:
     first = SqliteJournal(tmp_path / "journal.db")
     first.check()
     assert first._connection is not None
-    first._connection.execute("UPDATE meta SET value = ? WHERE key = 'major'", (str(schema.MAJOR + 1),))
+    first._connection.execute("UPDATE meta SET value = ? WHERE key = 'major'", (str(sqlite_schema.MAJOR + 1),))
     first.close()
     with pytest.raises(JournalRefused, match="major 2"):
         SqliteJournal(tmp_path / "journal.db").check()

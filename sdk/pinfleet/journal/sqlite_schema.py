@@ -11,9 +11,9 @@ from typing import Any, Final
 from pinfleet.errors import JournalRefused
 
 MAJOR: Final = 1
-MINOR: Final = 1
+MINOR: Final = 2
 
-TABLES: Final = (
+TABLES: Final = (  # as minor 1 had them
     "CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
     """CREATE TABLE IF NOT EXISTS run (
         uid TEXT PRIMARY KEY,
@@ -39,7 +39,7 @@ TABLES: Final = (
         n INTEGER NOT NULL,
         segment INTEGER NOT NULL,
         kind TEXT NOT NULL,               -- step, tool, value
-        status TEXT NOT NULL,             -- ok, failed; a tool's intent later
+        status TEXT NOT NULL,             -- ok, failed, unknown
         arguments BLOB NOT NULL,
         result BLOB,                      -- NULL: in blob
         blob TEXT,                        -- its sha256
@@ -100,9 +100,45 @@ TABLES: Final = (
     ) STRICT, WITHOUT ROWID""",
 )
 
+NEW_TABLES: Final = (
+    """CREATE TABLE IF NOT EXISTS decision (
+        run TEXT NOT NULL,
+        hash TEXT NOT NULL,               -- of the request
+        decision TEXT NOT NULL,
+        by TEXT NOT NULL,
+        via TEXT NOT NULL,
+        comment BLOB NOT NULL,
+        at TEXT NOT NULL,
+        codec TEXT NOT NULL DEFAULT '',
+        PRIMARY KEY (run, hash)
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS kept (    -- apart from run, whose row every commit writes anew
+        run TEXT NOT NULL,
+        what TEXT NOT NULL,               -- state: of this segment; partial: the newest
+        data BLOB NOT NULL,
+        codec TEXT NOT NULL DEFAULT '',
+        PRIMARY KEY (run, what)
+    ) STRICT""",
+)
+
+NEW_COLUMNS: Final = (
+    ("run", "tokens", "INTEGER NOT NULL DEFAULT 0"),
+    ("call", "segment", "INTEGER NOT NULL DEFAULT 1"),
+    ("call", "arguments", "BLOB NOT NULL DEFAULT x''"),
+    ("call", "begun", "TEXT NOT NULL DEFAULT ''"),
+    ("call", "sent", "TEXT"),
+    ("call", "epoch", "INTEGER NOT NULL DEFAULT 0"),
+    ("call", "version", "TEXT NOT NULL DEFAULT ''"),
+    ("call", "pod", "TEXT NOT NULL DEFAULT ''"),
+    ("call", "codec", "TEXT NOT NULL DEFAULT ''"),
+    ("inbox", "number", "INTEGER NOT NULL DEFAULT 0"),
+    ("inbox", "taken_segment", "INTEGER"),
+)
+"""What each minor after the first added; a new database takes the same way."""
+
 
 def prepare(db: sqlite3.Connection, path: Path) -> None:
-    """Make the tables that are not there yet.
+    """Make the tables and columns that are not there yet.
 
     Raises:
         JournalRefused: The database has a newer major.
@@ -115,8 +151,12 @@ def prepare(db: sqlite3.Connection, path: Path) -> None:
     if int(known.get("minor", 0)) >= MINOR:
         return
     db.execute("BEGIN IMMEDIATE")
-    for table in TABLES:
+    for table in TABLES + NEW_TABLES:
         db.execute(table)
+    for table, column, kind in NEW_COLUMNS:
+        there = {row["name"] for row in db.execute(f"PRAGMA table_info({table})")}
+        if column not in there:
+            db.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
     db.execute("INSERT OR IGNORE INTO meta VALUES ('major', ?)", (str(MAJOR),))
     db.execute("INSERT OR REPLACE INTO meta VALUES ('minor', ?)", (str(MINOR),))
     db.execute("COMMIT")
