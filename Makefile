@@ -19,7 +19,7 @@ down: install ## end what KEEP=1 left
 	@$(RUN) hack/demo.py --down
 
 test: install check verify ## all tests, on a real API server; a skipped test fails
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest -n 2 --dist loadgroup
 
 check: install ## lint, types, import contracts
 	@$(VENV)/bin/ruff check .
@@ -32,7 +32,10 @@ generate: install ## write crds/ and the chart's copies from the models
 verify: install ## fail if what is generated differs from its source
 	@$(RUN) hack/generate.py --check
 
+lock: install ## write requirements.lock from the two pyproject.toml files
+	@$(RUN) hack/lock.py
+
 bench: install ## first figures on a real API server, into bench/out; BENCH_RUNS=500 BENCH_PAIRS=1 is a quick look
 	@PYTHONPATH=hack/cluster:. $(RUN) -m bench $(BENCH)
 
-.PHONY: help install demo down test check generate verify bench
+.PHONY: help install demo down test check generate verify lock bench

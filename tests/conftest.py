@@ -1,8 +1,17 @@
-"""Rules for every test: a skipped test is a failed run, since what was not run was not shown; a case has a row."""
+"""Rules for every test: a skipped test is a failed run, since what was not run was not shown; a case has a row.
+
+`make test` runs two tests at a time. Those that share a cluster stay together, so that no cluster is made twice.
+"""
+
+from pathlib import Path
 
 import pytest
 
 from tests.cases.rows import ROWS
+
+HERE = Path(__file__).parent
+CLUSTERS = ("integration", "contract", "cluster", "faults")
+"""Folders whose tests share a cluster; in the first each folder below has one of its own."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -17,6 +26,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     }
     if wrong:
         raise pytest.UsageError(f"no row of tests/cases/rows.py: {sorted(wrong)}")
+    for item in items:
+        parts = item.path.relative_to(HERE).parts
+        if parts[0] in CLUSTERS:
+            item.add_marker(pytest.mark.xdist_group("/".join(parts[:-1])))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

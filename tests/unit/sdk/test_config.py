@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pinfleet import cli, config, logs, rules
+from pinfleet.cli import serve
 from pinfleet.errors import BadConfiguration, BadDeclaration
 
 GOOD = {
@@ -83,7 +84,7 @@ def test_load(target: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An agent that cannot be loaded is named."""
     monkeypatch.syspath_prepend(".")
     with pytest.raises(BadDeclaration, match=why):
-        cli.load(target)
+        serve.load(target)
 
 
 def test_command_without_environment(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,7 @@
+"""``python -m pinfleet.cli``."""
+
+import sys
+
+from pinfleet.cli import main
+
+sys.exit(main())
