@@ -29,7 +29,13 @@ WAITS_LIMIT: Final = 256
 """Most waits that a listing has room for: those that are due first."""
 
 WAIT_ID_LIMIT: Final = 512
-"""Most characters of a wait's id, and of its name."""
+"""Most characters of a wait's id, of its name, and of who may decide."""
+
+SHOWN_LIMIT: Final = 2048
+"""Most bytes of what an approval shows."""
+
+DECISIONS_LIMIT: Final = 256
+"""Most hashes in ``decisionsSeen``: the latest."""
 
 RunState = Literal[
     "running", "parked", "succeeded", "failed", "cancelled", "limit", "drained", "fenced", "incompatible"
@@ -75,6 +81,9 @@ class Wait(Message, frozen=True, kw_only=True):
     name: str = ""  # what the author called it
     until: datetime | None = None  # when a timer is due or an approval expires; None: no end
     since: datetime | None = None  # when the waiting began
+    hash: str = ""  # of an approval: the request's hash, which a decision must name
+    shown: msgspec.Raw = msgspec.Raw(b"{}")  # of an approval: JSON object that code rendered for people
+    who: str = ""  # of an approval: who may decide, in words for people
 
 
 class Failure(Message, frozen=True, kw_only=True):
@@ -103,6 +112,8 @@ class RunListing(Message, frozen=True, kw_only=True, omit_defaults=True):
     waiting_for: tuple[Wait, ...] = ()  # at most WAITS_LIMIT
     outcome: Outcome | None = None
     journal_epoch: Count | None = None  # when fenced: the epoch that the journal knows
+    messages_seen: Count = 0  # messages in the run's journal, over all epochs; of a parked run: when it parked
+    decisions_seen: tuple[str, ...] = ()  # hashes of recorded decisions, the latest DECISIONS_LIMIT; likewise
 
 
 class Identity(Message, frozen=True, kw_only=True):
@@ -138,6 +149,24 @@ class Refusal(Identity, frozen=True, kw_only=True):
     value: Count | str | None = None
 
 
+class InboxMessage(Message, frozen=True, kw_only=True):
+    """One message to a run; the same id again is the same message."""
+
+    id: str
+    body: msgspec.Raw  # any JSON
+
+
+class Decision(Message, frozen=True, kw_only=True):
+    """What a person decided on an approval that the run asked for."""
+
+    hash: str  # of the request, as the run's wait showed it
+    decision: Literal["approved", "denied"]
+    by: str  # who decided
+    via: str = ""  # who passed it on, if `by` did not write it into the cluster
+    comment: str = ""
+    at: datetime  # by the API server's clock; before the request's expiry
+
+
 class OfferLimits(Message, frozen=True, kw_only=True):
     """What the run may still use."""
 
@@ -161,8 +190,9 @@ class Offer(Message, frozen=True, kw_only=True):
     attempt: Count
     limits: OfferLimits
     input: msgspec.Raw = msgspec.Raw(b"null")  # any JSON
-    messages: tuple[msgspec.Raw, ...] = ()
-    decisions: tuple[msgspec.Raw, ...] = ()
+    requester: str = ""  # who asked for the run; "": nobody is named
+    messages: tuple[InboxMessage, ...] = ()  # in order, from the first one not known as seen
+    decisions: tuple[Decision, ...] = ()  # those not known as seen
     deadline: datetime | None = None
     steps: Count = 0  # at least so many are in the run's journal; 0: nothing is known, or the journal goes with its pod
     timers_fired: tuple[str, ...] = ()  # ids of waits that the operator saw due
