@@ -34,6 +34,8 @@ WAIT_ID_LIMIT: Final = 512
 SHOWN_LIMIT: Final = 2048
 """Most bytes of what an approval shows."""
 
+NOTHING_SHOWN: Final = msgspec.Raw(b"{}")
+
 DECISIONS_LIMIT: Final = 256
 """Most hashes in ``decisionsSeen``: the latest."""
 
@@ -73,7 +75,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Base of the wire's messages: immutable, keyword-only, camelCase on the wire."""
 
 
-class Wait(Message, frozen=True, kw_only=True):
+class Wait(Message, frozen=True, kw_only=True, omit_defaults=True):
     """One thing that a run waits for."""
 
     id: str  # stable identity of the wait within its run; at most WAIT_ID_LIMIT characters
@@ -82,7 +84,7 @@ class Wait(Message, frozen=True, kw_only=True):
     until: datetime | None = None  # when a timer is due or an approval expires; None: no end
     since: datetime | None = None  # when the waiting began
     hash: str = ""  # of an approval: the request's hash, which a decision must name
-    shown: msgspec.Raw = msgspec.Raw(b"{}")  # of an approval: JSON object that code rendered for people
+    shown: msgspec.Raw = NOTHING_SHOWN  # of an approval: JSON object that code rendered for people
     who: str = ""  # of an approval: who may decide, in words for people
 
 

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from pinfleet.wire import Wait
+from pinfleet.wire import NOTHING_SHOWN, Wait
 from pinfleet_operator.api.nesting import VALUE_DEPTH_LIMIT, decode, nests_deeper
 
 Phase = Literal["Pending", "Running", "Parked", "Held", "Succeeded", "Failed", "Cancelled", "TimedOut"]
@@ -73,7 +73,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     limits: Limits | None  # None before the pin
     steps: int
     steps_at_attempt: int
-    waiting_for: tuple[Wait, ...]
+    waiting_for: tuple[Wait, ...]  # without what they show to people
     timers_fired: tuple[str, ...]
     assigned_at: datetime | None
     deadline_at: datetime | None
@@ -165,10 +165,18 @@ def decode_run_and_input(raw: bytes) -> tuple[RunRecord, msgspec.Raw]:
     return _flatten(found), found.spec.task.input
 
 
+def without_shown(waits: tuple[Wait, ...]) -> tuple[Wait, ...]:
+    """Waits without what they show: the store holds nothing that people are to read, only what decides."""
+    return tuple(
+        wait if wait.shown is NOTHING_SHOWN else msgspec.structs.replace(wait, shown=NOTHING_SHOWN) for wait in waits
+    )
+
+
 def _flatten(found: _RunObject) -> RunRecord:
     meta, task, status = found.metadata, found.spec.task, found.status
     given = bytes(task.input)
     names = {f: getattr(status, f) for f in _Status.__struct_fields__ if f != "conditions"}
+    names["waiting_for"] = without_shown(status.waiting_for)
     return RunRecord(
         uid=meta.uid,
         namespace=meta.namespace,

@@ -9,14 +9,14 @@ from typing import Final
 
 import msgspec
 
-from pinfleet.wire import RunListing, Wait
+from pinfleet.wire import WAITS_LIMIT, RunListing, Wait
 from pinfleet_operator.api import keys
 from pinfleet_operator.api.nesting import VALUE_DEPTH_LIMIT, nests_deeper
 from pinfleet_operator.api.run import RESULT_LIMIT_BYTES, Limits, RunRecord
 from pinfleet_operator.runs.judge.situation import Assign, Report, WriteEnd, WriteHeld, WriteParked, WritePending
 from pinfleet_operator.runs.place import Seat
+from pinfleet_operator.runs.waits import cut
 
-WAITS_LIMIT, TEXT_LIMIT = 256, 512  # number of waits, characters of their ids and names; the schema's bounds
 MESSAGE_LIMIT: Final = 1024  # characters of status.message; the schema's bound
 
 Value = str | int | bool | datetime | msgspec.Raw | Limits | tuple[str, ...] | tuple[Wait, ...] | list["Body"] | None
@@ -173,15 +173,6 @@ def progress(run: RunRecord, listing: RunListing) -> Body:
     if listing.steps > run.steps_at_attempt:
         body["attempts"] = 1
     return body
-
-
-def cut(waits: tuple[Wait, ...]) -> tuple[Wait, ...]:
-    """Those waits that the schema has room for, the ones that are due first."""
-    known = sorted(waits, key=lambda wait: (wait.until is None, wait.until or wait.since, wait.id))
-    return tuple(
-        msgspec.structs.replace(wait, id=wait.id[:TEXT_LIMIT], name=wait.name[:TEXT_LIMIT])
-        for wait in known[:WAITS_LIMIT]
-    )
 
 
 def active_seconds(run: RunRecord, now: datetime) -> int:

@@ -25,6 +25,9 @@ from pinfleet_operator.api.models.values import (
 
 WaitId = Annotated[str, Field(min_length=1, max_length=512)]
 
+RequestHash = Annotated[str, Field(max_length=64, pattern="^([0-9a-f]{64})?$")]
+"""sha256 of an approval's request, in hexadecimal digits; empty where a container gave none."""
+
 
 class RequestedLimits(Model):
     """Lower bounds than the fleet's. Asking for more than the fleet allows ends the run: Failed, LimitsExceedFleet."""
@@ -112,6 +115,19 @@ class RunWait(Model):
 
     since: AwareDatetime | None = None
     """When the waiting began."""
+
+    hash: RequestHash | None = None
+    """Of an approval: the request's hash. It covers what is to be done, its arguments and its expiry; a decision names
+    it, so that it cannot be taken for another request's.
+    """
+
+    shown: AnyJson = None
+    """Of an approval: what the agent's code, never a model, shows to the person who decides; an object of up to 2 KiB,
+    and of up to 64 KiB for all of the run's approvals together.
+    """
+
+    who: Annotated[str, Field(max_length=512)] | None = None
+    """Of an approval: who may decide, in words."""
 
 
 class AgentRunStatus(Model):

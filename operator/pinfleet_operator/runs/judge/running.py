@@ -22,6 +22,7 @@ from pinfleet_operator.runs.judge.situation import (
     WritePending,
 )
 from pinfleet_operator.runs.judge.waiting import waiting
+from pinfleet_operator.runs.waits import bare
 
 
 def epoch_fell(s: Situation) -> Verdict | None:
@@ -151,7 +152,7 @@ def _goes_on(s: Situation, run: RunRecord, own: RunListing) -> Verdict:
         return _press(s, run, reason)
     if s.silent_since is not None:
         return _silent(s, run)
-    if own.steps == run.steps and own.waiting_for == run.waiting_for and run.reason == keys.ASSIGNED:
+    if own.steps == run.steps and bare(own.waiting_for) == run.waiting_for and run.reason == keys.ASSIGNED:
         return Verdict()
     young = timedelta(seconds=s.settings.report_seconds)
     say_at = max(s.reported_at, run.created_at) + young

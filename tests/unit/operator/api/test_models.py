@@ -40,7 +40,17 @@ RUN: Json = {
         "limits": {"maxSteps": 5, "activeSeconds": 6, "deadlineSeconds": 7, "maxAttempts": 8},
         "steps": 4,
         "stepsAtAttempt": 3,
-        "waitingFor": [{"id": "t", "kind": "Timer", "name": "nap", "until": MOMENT, "since": MOMENT}],
+        "waitingFor": [
+            {
+                "id": "t",
+                "kind": "Approval",
+                "name": "refund",
+                "until": MOMENT,
+                "since": MOMENT,
+                "hash": "0" * 64,
+                "who": "finance",
+            }
+        ],
         "timersFired": ["s"],
         "assignedAt": MOMENT,
         "deadlineAt": MOMENT,
@@ -113,7 +123,7 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "model_dump"):
         value = value.model_dump(exclude_none=True)
     if isinstance(value, msgspec.Struct):
-        value = {name: getattr(value, name) for name in value.__struct_fields__}
+        value = {name: getattr(value, name) for name in value.__struct_fields__ if name != "shown"}
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items() if item is not None}
     if isinstance(value, tuple | list):
