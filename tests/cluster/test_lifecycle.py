@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from localcluster import Cluster, LocalClusterError, binary, processes
-from localcluster.components import COMPONENTS
 from localcluster.errors import ComponentFailed
 from localcluster.layout import pod_marker
 from tests.cluster.conftest import IMAGE
@@ -30,7 +29,7 @@ def other(tmp_path: Path, images: Path) -> Iterator[Cluster]:
 
 
 def _identities(cluster: Cluster) -> dict[str, processes.Identity | None]:
-    return {name: processes.read_identity(cluster.layout.identity(name)) for name in COMPONENTS}
+    return {name: processes.read_identity(cluster.layout.identity(name)) for name in cluster.components}
 
 
 def test_up_twice_changes_nothing(cluster: Cluster) -> None:

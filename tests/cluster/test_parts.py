@@ -144,7 +144,7 @@ def test_missing_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("localcluster.needs._RUN_GIGABYTES", 10**6)
     monkeypatch.setattr("localcluster.needs._PACKAGES", {"no_such_module": "no-such-package"})
     with pytest.raises(NeedMissing, match=r"(?s)no-such-package.*1000000 GB of free disk") as problem:
-        needs.check(tmp_path, lambda _line: None)
+        needs.check(tmp_path, [], lambda _line: None)
     assert str(tmp_path) in str(problem.value)
 
 
@@ -160,7 +160,7 @@ def test_first_build_is_announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """When the binary must be built, size and time are told first."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     lines: list[str] = []
-    needs.check(tmp_path, lines.append)
+    needs.check(tmp_path, [], lines.append)
     assert "7-8 minutes on 2 cores" in "\n".join(lines)
 
 

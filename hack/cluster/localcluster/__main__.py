@@ -6,9 +6,8 @@ import shlex
 import sys
 from pathlib import Path
 
-from localcluster import components
 from localcluster.binary import folder
-from localcluster.cluster import Cluster
+from localcluster.cluster import PROFILES, Cluster
 from localcluster.errors import LocalClusterError
 
 _CHECKOUT = Path(__file__).resolve().parents[3]
@@ -21,10 +20,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--state", type=Path, default=default, help=where)
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--state", type=Path, default=argparse.SUPPRESS, help="the same, after the command")
+    how = "processes: pods are local processes; node: real pods, as root (default: as it was, else processes)"
+    shared.add_argument("--profile", choices=sorted(PROFILES), help=how)
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up", parents=[shared], help="have a whole cluster; builds Kubernetes the first time")
-    up.add_argument("--images", type=Path, help="images.yaml: image -> folder and interpreter")
-    up.add_argument("--nodes", type=int, default=2, help="number of nodes (default: 2)")
+    up.add_argument("--images", type=Path, help="images.yaml, or with --profile node a folder of image archives")
+    up.add_argument("--nodes", type=int, help="number of nodes (default: 2; with --profile node it is 1)")
     commands.add_parser("down", parents=[shared], help="end every process of the cluster, pods included")
     commands.add_parser("status", parents=[shared], help="one line per component; exit code 0 only if all are well")
     commands.add_parser("env", parents=[shared], help='shell exports: eval "$(... env)"')
@@ -33,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _status(cluster: Cluster) -> int:
     """Print each component; 0 only if all are well."""
-    for name in components.COMPONENTS:
+    for name in cluster.components:
         print(f"{name:24} {'running' if cluster.is_running(name) else 'not running'}")
     problems = cluster.problems()
     print("\n".join(f"problem: {line}" for line in problems) or f"all well: {cluster.server}")
@@ -61,7 +62,7 @@ def main() -> int:
         The exit code.
     """
     arguments = _parser().parse_args()
-    cluster = Cluster(arguments.state, lambda line: print(line, flush=True))
+    cluster = Cluster(arguments.state, lambda line: print(line, flush=True), arguments.profile)
     try:
         match arguments.command:
             case "up":

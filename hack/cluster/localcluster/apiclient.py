@@ -14,10 +14,10 @@ _ERRORS = 400
 
 
 class Client:
-    """Calls to one HTTPS server on loopback with a client certificate."""
+    """Calls to one HTTPS server of this machine with a client certificate."""
 
-    def __init__(self, port: int, pki: Path, user: str) -> None:
-        self._port = port
+    def __init__(self, port: int, pki: Path, user: str, host: str = "127.0.0.1") -> None:
+        self._host, self._port = host, port
         self._context = ssl.create_default_context(cafile=str(pki / "ca.crt"))
         self._context.load_cert_chain(pki / f"{user}.crt", pki / f"{user}.key")
 
@@ -35,7 +35,7 @@ class Client:
         Raises:
             OSError: nobody answered.
         """
-        connection = http.client.HTTPSConnection("127.0.0.1", self._port, context=self._context, timeout=timeout)
+        connection = http.client.HTTPSConnection(self._host, self._port, context=self._context, timeout=timeout)
         try:
             payload = None if body is None else json.dumps(body)
             connection.request(method, path, payload, {"Content-Type": content_type})

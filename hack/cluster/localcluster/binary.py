@@ -1,6 +1,7 @@
 """The one Kubernetes binary: built once per content of `hack/cluster/kube` and version, kept in the user's cache.
 
-It holds etcd, kube-apiserver, kube-controller-manager, kube-scheduler and kubectl; a symbolic link per name picks one.
+It holds etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kubelet, kube-proxy and kubectl; a symbolic link
+per name picks one.
 """
 
 import contextlib
@@ -17,7 +18,7 @@ from localcluster.errors import BuildFailed, NeedMissing
 
 VERSION = "v1.34.4"
 SOURCE = Path(__file__).resolve().parent.parent / "kube"
-COMMANDS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
+COMMANDS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
 _INPUTS = ("go.mod", "go.sum", "main.go")
 _TOLD_EVERY_SECONDS = 10.0
 
@@ -56,7 +57,7 @@ def folder() -> Path:
 
 def is_built() -> bool:
     """Whether the binary is there; it is renamed into place only when whole."""
-    return all((folder() / name).exists() for name in ("kube", *COMMANDS))
+    return (folder() / "kube").exists()
 
 
 def ensure(tell: Tell) -> Path:
@@ -69,12 +70,14 @@ def ensure(tell: Tell) -> Path:
         BuildFailed: the Go build failed.
     """
     target = folder()
-    if is_built():
-        return target
     target.mkdir(parents=True, exist_ok=True)
-    with _only_builder(target.parent / f"{target.name}.lock", tell):
-        if not is_built():
-            _build(target, tell)
+    if not is_built():
+        with _only_builder(target.parent / f"{target.name}.lock", tell):
+            if not is_built():
+                _build(target, tell)
+    for name in COMMANDS:
+        with contextlib.suppress(FileExistsError):
+            (target / name).symlink_to("kube")
     return target
 
 
@@ -104,10 +107,6 @@ def _build(target: Path, tell: Tell) -> None:
     command = [str(go), "build", "-v", "-trimpath", "-ldflags", _stamps(), "-o", str(scratch), "."]
     _run(command, log, f"compiling Kubernetes {VERSION}", tell)
     scratch.replace(target / "kube")
-    for name in COMMANDS:
-        link = target / name
-        link.unlink(missing_ok=True)
-        link.symlink_to("kube")
     tell(f"built {target / 'kube'} ({(target / 'kube').stat().st_size // 2**20} MB)")
 
 

@@ -21,8 +21,8 @@ object.metadata.annotations["{MISBEHAVE}"].matches("^exit=[0-9]{{1,3}}$") ||
 _RBAC = "rbac.authorization.k8s.io"
 
 
-def objects() -> list[tuple[str, dict[str, Any]]]:
-    """Collection path and manifest of each object."""
+def objects(*, policies: bool) -> list[tuple[str, dict[str, Any]]]:
+    """Collection path and manifest of each object, with the policies of `refusals` if so told."""
     rbac = f"/apis/{_RBAC}/v1"
     name = {"name": PROVISIONER}
     rules = [
@@ -35,7 +35,7 @@ def objects() -> list[tuple[str, dict[str, Any]]]:
     kubelet_role = {"kind": "ClusterRole", "name": "system:kubelet-api-admin", "apiGroup": _RBAC}
     kubelet_binding = {"name": "localcluster:kubelet-api"}
     return [
-        *refusals(),
+        *(refusals() if policies else []),
         ("/apis/storage.k8s.io/v1/storageclasses", storage_class()),
         (f"{rbac}/clusterroles", {"metadata": name, "rules": rules}),
         (f"{rbac}/clusterrolebindings", {"metadata": name, "subjects": [subject], "roleRef": role}),
@@ -91,9 +91,9 @@ def storage_class() -> dict[str, Any]:
     }
 
 
-def create(client: Client) -> None:
+def create(client: Client, *, policies: bool) -> None:
     """Create the objects."""
-    for path, manifest in objects():
+    for path, manifest in objects(policies=policies):
         client.create(path, manifest)
 
 
@@ -118,17 +118,15 @@ def missing(client: Client, facts: Facts) -> str | None:
             return f"node {name} is still tainted"
     if client.get("/api/v1/namespaces/default/serviceaccounts/default") is None:
         return "the service account default/default is not there"
-    if not _are_policies_active(client):
-        return "the policies are not active"
     return None
 
 
-def _are_policies_active(client: Client) -> bool:
-    """Whether a pod with an unknown misbehaviour is refused: policies take effect a moment after they were created."""
+def inactive_policies(client: Client) -> str | None:
+    """That the policies are not active yet, in words: a pod with an unknown misbehaviour is not refused."""
     meta = {"name": "probe", "annotations": {MISBEHAVE: "unknown"}}
     pod = {"metadata": meta, "spec": {"containers": [{"name": "probe", "image": "none"}]}}
     try:
         status, _ = client.call("POST", "/api/v1/namespaces/default/pods?dryRun=All", pod)
     except OSError:
-        return False
-    return status == http.client.UNPROCESSABLE_ENTITY
+        return "nobody answers"
+    return None if status == http.client.UNPROCESSABLE_ENTITY else "the policies are not active"

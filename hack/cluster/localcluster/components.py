@@ -1,21 +1,17 @@
 """The command line of every component, with the flags that a cluster on loopback needs."""
 
-import sys
 from pathlib import Path
 
 from localcluster.layout import Facts, Layout
 
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
-COMPONENTS = (*CONTROL_PLANE, "kubelet")
 _FAST = ["--kube-api-qps=2000", "--kube-api-burst=4000"]  # the defaults of 20 and 50 would decide every load test
 _QUOTA = 8 * 2**30
 _AUDIT_MEGABYTES = 8000  # one file for the life of a cluster, else offsets of readers break
 
 
 def command(component: str, layout: Layout, facts: Facts, binaries: Path) -> list[str]:
-    """The command line of one component."""
-    if component == "kubelet":
-        return [sys.executable, "-m", "localcluster.kubelet", str(layout.root)]
+    """The command line of one component of the control plane."""
     flags = {
         "etcd": _etcd,
         "kube-apiserver": _apiserver,
@@ -47,10 +43,10 @@ def _apiserver(layout: Layout, facts: Facts) -> list[str]:
     pki = layout.pki
     return [
         f"--etcd-servers=http://127.0.0.1:{facts.ports['etcd']}",
-        "--bind-address=127.0.0.1",
+        f"--bind-address={facts.host}",
         f"--secure-port={facts.ports['apiserver']}",
-        "--advertise-address=127.0.0.1",  # told to nobody; without it a machine that is offline has none
-        "--endpoint-reconciler-type=none",
+        f"--advertise-address={facts.host}",  # on loopback told to nobody; without it an offline machine has none
+        f"--endpoint-reconciler-type={'none' if facts.profile == 'processes' else 'lease'}",
         "--service-cluster-ip-range=10.96.0.0/16",
         "--allow-privileged=true",
         "--authorization-mode=Node,RBAC",

@@ -30,13 +30,14 @@ def leaves(facts: Facts) -> list[Leaf]:
         for name in facts.node_names
     ]
     return [
-        Leaf("apiserver", "kube-apiserver", "localcluster", addresses=("127.0.0.1", "10.96.0.1"), names=names),
+        Leaf("apiserver", "kube-apiserver", "localcluster", ("127.0.0.1", facts.host, "10.96.0.1"), names),
         Leaf("apiserver-kubelet", "kube-apiserver-kubelet-client", "localcluster"),
         Leaf("admin", "admin", "system:masters"),
         Leaf("controllers", "system:kube-controller-manager", "localcluster"),
         Leaf("scheduler", "system:kube-scheduler", "localcluster"),
         Leaf("front-proxy", "front-proxy-client", "localcluster"),
         Leaf("provisioner", PROVISIONER, "localcluster"),
+        Leaf("proxy", "system:kube-proxy", "localcluster"),
         *nodes,
     ]
 
@@ -47,7 +48,7 @@ def write_files(layout: Layout, facts: Facts) -> None:
     authority.issue_service_account_pair()
     for leaf in leaves(facts):
         authority.issue(leaf)
-    for user in ("admin", "controllers", "scheduler"):
+    for user in ("admin", "controllers", "scheduler", "proxy", *facts.node_names):
         _write_kubeconfig(layout, facts, user)
     (layout.root / "audit-policy.yaml").write_text(_AUDIT_POLICY)
 

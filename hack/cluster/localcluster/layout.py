@@ -14,16 +14,22 @@ PORTS = ("etcd", "etcd-peer", "apiserver", "controllers", "scheduler")
 class Facts:
     """What the first `up` chose; later ones keep to it where they can."""
 
-    octet: int  # n of 127.n.0.0/16
+    octet: int  # n of 127.n.0.0/16, and of 10.250.n.0/30 and 10.244.n.0/24 in profile `node`
     ports: dict[str, int]  # a port of 127.0.0.1 per name in PORTS
     nodes: int  # how many nodes the stand-in kubelet registers
     backoff_seconds: float  # first pause before a container is started a third time; doubles
     python: str  # the supervisor's interpreter: the default one of images
+    profile: str = "processes"  # how pods come to run: `processes` or `node`
+
+    @property
+    def host(self) -> str:
+        """The address that the API server serves on: the nodes of profile `node` cannot reach the host's loopback."""
+        return "127.0.0.1" if self.profile == "processes" else f"10.250.{self.octet}.1"
 
     @property
     def server(self) -> str:
         """The API server's URL."""
-        return f"https://127.0.0.1:{self.ports['apiserver']}"
+        return f"https://{self.host}:{self.ports['apiserver']}"
 
     @property
     def node_names(self) -> tuple[str, ...]:
@@ -32,7 +38,8 @@ class Facts:
 
     def node_address(self, name: str) -> str:
         """The address that a node reports as its own and serves logs on."""
-        return f"127.{self.octet}.0.{int(name.removeprefix('node-')) + 10}"
+        number = int(name.removeprefix("node-"))
+        return f"127.{self.octet}.0.{number + 10}" if self.profile == "processes" else f"10.250.{self.octet}.2"
 
 
 @dataclass(frozen=True)

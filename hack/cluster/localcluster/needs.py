@@ -17,14 +17,19 @@ _BUILD_GIGABYTES = 5  # modules 0.7, build cache 2.7, binary 0.13, and some room
 _RUN_GIGABYTES = 1
 
 
-def check(state: Path, tell: binary.Tell) -> None:
+def check(state: Path, lacking: list[str], tell: binary.Tell) -> None:
     """Check all needs and say what `up` is about to do.
+
+    Args:
+        state: the cluster's folder.
+        lacking: what the profile found missing, a line each.
+        tell: gets a line at a time.
 
     Raises:
         NeedMissing: with every need that is not met, each saying what to do.
     """
     cache = binary.check_writable()
-    problems = [*_python(), *_packages(), *_system(), *_disk(state, _RUN_GIGABYTES)]
+    problems = [*_python(), *_packages(), *_system(), *_disk(state, _RUN_GIGABYTES), *lacking]
     if not binary.is_built():
         go = toolchain.find(cache)
         problems += [line for folder in _build_folders(cache, go) for line in _disk(folder, _BUILD_GIGABYTES)]

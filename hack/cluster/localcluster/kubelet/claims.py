@@ -28,11 +28,11 @@ class Provisioner:
     Args:
         api: the provisioner's client.
         folder: where the folders of volumes are.
+        mode: of each of them; what the process's umask leaves is not taken away from it.
     """
 
-    def __init__(self, api: Api, folder: Path) -> None:
-        self._api = api
-        self._folder = folder
+    def __init__(self, api: Api, folder: Path, mode: int = 0o755) -> None:
+        self._api, self._folder, self._mode = api, folder, mode
 
     async def run(self) -> None:
         """Provision for ever."""
@@ -68,6 +68,7 @@ class Provisioner:
         name = f"pvc-{meta['uid']}"
         folder = self._folder / name
         folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(self._mode)
         await self._api.call("POST", _VOLUMES, volume(name, folder, claim))
 
     async def _reclaim(self, found: Object) -> None:
