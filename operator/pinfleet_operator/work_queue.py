@@ -25,7 +25,8 @@ class WorkQueue(Generic[K]):
         self._later: list[tuple[float, int, K]] = []  # loop time, a tie-breaker, key
         self._due: dict[K, float] = {}  # earliest loop time per key; older heap entries are void
         self._count = 0
-        self._wake = asyncio.Event()
+        self._idle: deque[asyncio.Future[None]] = deque()  # workers that wait, each for one key
+        self._timer: asyncio.TimerHandle | None = None  # at the first of the times
         self._clock: Callable[[], float] | None = None  # the running loop's, kept: asking for the loop is a system call
 
     def __len__(self) -> int:
@@ -44,7 +45,7 @@ class WorkQueue(Generic[K]):
         if key not in self._queued:
             self._queued.add(key)
             self._ready.append(key)
-            self._wake.set()
+            self._wake_one()
 
     def add_after(self, key: K, seconds: float) -> None:
         """Work on the key in `seconds`, unless an earlier time is set for it already."""
@@ -57,24 +58,25 @@ class WorkQueue(Generic[K]):
         if len(self._later) > 2 * len(self._due) + SLACK:
             self._later = [(at, place, key) for place, (key, at) in enumerate(self._due.items())]
             heapq.heapify(self._later)
-        self._wake.set()
+        self._set_timer()
 
     async def get(self) -> K:
         """The next key; it is the caller's until `done`."""
-        while True:
-            self._promote()
-            if self._ready:
-                key = self._ready.popleft()
-                self._queued.discard(key)
-                self._active.add(key)
-                self._due.pop(key, None)
-                return key
-            self._wake.clear()
+        self._promote()
+        while not self._ready:
+            turn = asyncio.get_running_loop().create_future()
+            self._idle.append(turn)
             try:
-                async with asyncio.timeout(self._seconds_to_next()):
-                    await self._wake.wait()
-            except TimeoutError:
-                continue
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():
+                    self._wake_one()  # the key that this worker was woken for is another's
+                raise
+        key = self._ready.popleft()
+        self._queued.discard(key)
+        self._active.add(key)
+        self._due.pop(key, None)
+        return key
 
     def done(self, key: K) -> None:
         """The pass over the key is over."""
@@ -82,6 +84,14 @@ class WorkQueue(Generic[K]):
         if key in self._dirty:
             self._dirty.discard(key)
             self.add(key)
+
+    def _wake_one(self) -> None:
+        """One worker for one key: to wake all of them for each is what a pass costs many times over."""
+        while self._idle:
+            turn = self._idle.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
 
     def _promote(self) -> None:
         now = self._time()
@@ -91,12 +101,23 @@ class WorkQueue(Generic[K]):
                 del self._due[key]
                 self.add(key)
 
+    def _set_timer(self) -> None:
+        """Be called at the first time that is set, if that is sooner than the call that is due."""
+        if not self._later:
+            return
+        at = self._later[0][0]
+        if self._timer is not None:
+            if self._timer.when() <= at:
+                return
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(at, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self._promote()
+        self._set_timer()
+
     def _time(self) -> float:
         if self._clock is None:
             self._clock = asyncio.get_running_loop().time
         return self._clock()
-
-    def _seconds_to_next(self) -> float | None:
-        if not self._later:
-            return None
-        return max(0.0, self._later[0][0] - self._time())

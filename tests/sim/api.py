@@ -1,11 +1,12 @@
 """Connections to the API server in memory: what ``kube.api.Kube`` names, over a ``Net`` that may misbehave."""
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+import msgspec
 
 from pinfleet_operator.errors import Unavailable
 from pinfleet_operator.kube.resources import Resource
@@ -97,7 +98,7 @@ class Client:
 
     async def create(self, resource: Resource, namespace: str | None, body: bytes, *, dry_run: bool = False) -> bytes:
         """Store a new object."""
-        made = json.loads(body)
+        made = msgspec.json.decode(body)
         name = made["metadata"]["name"]
         if dry_run:
             return await self._call("check", resource, name, lambda: made)
@@ -109,7 +110,7 @@ class Client:
         self, resource: Resource, namespace: str | None, name: str, body: bytes, *, subresource: str | None = None
     ) -> bytes:
         """Merge a patch."""
-        patch = json.loads(body)
+        patch = msgspec.json.decode(body)
         return await self._write(
             "patch",
             resource,
@@ -121,7 +122,7 @@ class Client:
         self, resource: Resource, namespace: str | None, name: str, body: bytes, *, subresource: str | None = None
     ) -> bytes:
         """Carry out a JSON patch of `replace`, `add` and `remove` at paths of objects."""
-        patch = merge_of(json.loads(body))
+        patch = merge_of(msgspec.json.decode(body))
         return await self._write(
             "patch",
             resource,
@@ -221,4 +222,4 @@ def at_path(item: Any, path: str) -> Any:
 
 def encoded(item: Json) -> bytes:
     """As it would come over HTTP."""
-    return json.dumps(item).encode()
+    return msgspec.json.encode(item)

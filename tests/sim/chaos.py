@@ -25,6 +25,7 @@ class Chaos:
         self.story: list[str] = []
         self._runs = 0
         self._version = 1
+        self._is_rough = True
         self._later: list[asyncio.Task[None]] = []
         self._most_versions = self.rng.choice((1, 2, 3))
         self._deeds: list[tuple[int, str, Callable[[], Any]]] = [
@@ -70,7 +71,7 @@ class Chaos:
     async def _supervise(self) -> None:
         """Start a leader anew that ended by itself."""
         while True:
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(1.0 if self._is_rough else 5.0)
             for each in self.world.operators:  # a term that is over shows within the renew deadline
                 if each.is_awake and each.identity != self.world.lease.holder and self.rng.random() < 0.3:
                     each.leader.lose()
@@ -224,6 +225,7 @@ class Chaos:
     async def _settle(self) -> list[str]:
         world = self.world
         await asyncio.gather(*self._later)
+        self._is_rough = False
         for each in world.operators:
             each.wake()
             for net in (each.api_net, each.pod_net):

@@ -33,6 +33,7 @@ from tests.sim.loop import EPOCH
 from tests.sim.record import Record
 
 TICK_SECONDS = 0.5
+IDLE_SECONDS = 60.0
 OWNER: ContextVar["SimPod | None"] = ContextVar("sim_pod", default=None)
 
 
@@ -184,8 +185,11 @@ class SimPod:
         task.add_done_callback(self._tasks.discard)
 
     async def _tick(self) -> None:
+        """As the pod's server does; time means nothing to a machine that holds no run."""
         while True:
             await asyncio.sleep(TICK_SECONDS)
+            while self.machine.is_empty:
+                await self._driver.wait_for_change(self.machine.n, IDLE_SECONDS)
             self._driver.apply(self.machine.tick(clock.now()))
 
     # Calls

@@ -64,14 +64,13 @@ class Server:
         has_precondition = self.has_preconditions or subresource != "status"
         if has_precondition and wanted is not None and wanted != old["metadata"]["resourceVersion"]:
             raise Conflict(f"cannot patch {plural} {namespace}/{name}: it changed")
-        new = copy.deepcopy(old)
         if subresource == "status":
             change = merged if not keeps_nulls else lambda was, now: {**was, **now}
-            new["status"] = change(new.get("status", {}), body.get("status", {}))
+            new = {**old, "status": change(old.get("status", {}), body.get("status", {}))}
         else:
             patch = {k: v for k, v in body.items() if k != "status" or plural == "pods"}
-            new = merged(new, patch)
-            new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
+            new = merged(old, patch)
+            new["metadata"] = {**new["metadata"], "resourceVersion": old["metadata"]["resourceVersion"]}
             if new.get("spec") != old.get("spec"):
                 new["metadata"]["generation"] += 1
         if new == old:
@@ -90,8 +89,7 @@ class Server:
         if not waits:
             self.store(plural, "DELETED", old, old)
         elif "deletionTimestamp" not in meta:
-            new = copy.deepcopy(old)
-            new["metadata"]["deletionTimestamp"] = stamp(self.now())
+            new = {**old, "metadata": {**meta, "deletionTimestamp": stamp(self.now())}}
             self.store(plural, "MODIFIED", old, new)
 
     def remove(self, plural: str, namespace: str, name: str) -> None:
@@ -120,8 +118,7 @@ class Server:
         for check in self.checks:
             check(plural, old, None if verb == "DELETED" else new)
         self.resource_version += 1
-        new = copy.deepcopy(new)
-        new["metadata"]["resourceVersion"] = str(self.resource_version)
+        new = {**new, "metadata": {**new["metadata"], "resourceVersion": str(self.resource_version)}}
         key = (plural, new["metadata"]["namespace"], new["metadata"]["name"])
         if verb == "DELETED":
             self.objects.pop(key, None)

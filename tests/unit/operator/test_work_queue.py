@@ -58,3 +58,20 @@ def test_times_that_are_void_are_forgotten() -> None:
         return len(queue._later)
 
     assert run_virtual(main()) < 200
+
+
+def test_one_key_wakes_one_worker() -> None:
+    """Of many idle workers one is woken; a worker that is cancelled at that moment leaves the key to another."""
+
+    async def main() -> list[str]:
+        queue: WorkQueue[str] = WorkQueue()
+        workers = [asyncio.create_task(queue.get()) for _ in range(3)]
+        await asyncio.sleep(1)
+        queue.add("a")
+        workers[0].cancel()
+        await asyncio.sleep(1)
+        done = [worker for worker in workers if worker.done() and not worker.cancelled()]
+        workers[2].cancel()
+        return [worker.result() for worker in done]
+
+    assert run_virtual(main()) == ["a"]
