@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import ssl
 import threading
 from typing import Any
 
@@ -25,7 +24,7 @@ class Admin:
             certificate=str(pki / "admin.crt"),
             key=str(pki / "admin.key"),
         )
-        self._context: ssl.SSLContext = self.target.ssl_context()
+        self._context = self.target.ssl_context()
         self._lock = threading.Lock()
         self._connection = self._connect()
 

@@ -191,6 +191,14 @@ class Hollow:
             pod.wake()
         return {}
 
+    async def park(self, until: str) -> Json:
+        """Let every run wait for a timer."""
+        wait = {"id": "a-timer", "kind": "Timer", "name": "later", "until": until, "since": "2026-01-01T00:00:00Z"}
+        for pod in self.pods:
+            for uid, run in list(pod.runs.items()):
+                pod.change(uid, run | {"state": "parked", "steps": 1, "waitingFor": [wait]})
+        return {}
+
     async def finish(self) -> Json:
         """Let every run succeed."""
         for pod in self.pods:

@@ -15,17 +15,19 @@ import msgspec
 
 
 class Target(msgspec.Struct, frozen=True):
-    """An API server and an account."""
+    """A server and an account."""
 
     host: str
     port: int
-    ca: str  # file
+    ca: str = ""  # file; empty: no TLS
     token: str = ""  # bearer; empty: the certificate speaks
     certificate: str = ""  # file
     key: str = ""  # file
 
-    def ssl_context(self) -> ssl.SSLContext:
-        """TLS to it."""
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """TLS to it; None: it speaks plainly."""
+        if not self.ca:
+            return None
         context = ssl.create_default_context(cafile=self.ca)
         if self.certificate:
             context.load_cert_chain(self.certificate, self.key)
@@ -80,7 +82,7 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[Answer] | None = None
 
     @classmethod
-    async def open(cls, target: Target, context: ssl.SSLContext) -> Self:
+    async def open(cls, target: Target, context: ssl.SSLContext | None) -> Self:
         """Connect."""
         loop = asyncio.get_running_loop()
         _, made = await loop.create_connection(cls, target.host, target.port, ssl=context)

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 TICKS = os.sysconf("SC_CLK_TCK")
+WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 QUIET_SHARE, QUIET_SECONDS = 0.1, 1.0  # of a core, for so long
 
 
@@ -69,13 +70,22 @@ class Audit:
         self._file = file
         self._offset = file.stat().st_size
 
-    def events(self, namespace: str) -> list[Event]:
-        """Every request about runs in a namespace since then."""
-        mark = f'"namespace":"{namespace}"'.encode()
+    def events(self, namespace: str, resource: str = "agentruns") -> list[Event]:
+        """Every request about one resource in a namespace since then."""
+        return self._with(f'"namespace":"{namespace}"', f'"resource":"{resource}"')
+
+    def _with(self, *marks: str) -> list[Event]:
+        """Every request whose line holds all marks."""
+        sought = [mark.encode() for mark in marks]
         with self._file.open("rb") as log:
             log.seek(self._offset)
-            lines = [line for line in log if mark in line and b'"agentruns"' in line and line.endswith(b"\n")]
+            lines = [line for line in log if line.endswith(b"\n") and all(mark in line for mark in sought)]
         return [_EVENT.decode(line) for line in lines]
+
+    def writes(self, account: str) -> Counter[str]:
+        """How often one account has asked for a change since then, by resource; refused ones count too."""
+        events = self._with(f'"username":"{account}"')
+        return Counter(event.object_ref.resource for event in events if event.verb in WRITES)
 
     def status_writes(self, namespace: str, account: str) -> Written:
         """What one account wrote into the runs' status since then."""
@@ -97,6 +107,22 @@ def cpu_seconds(pid: int) -> float:
     """User and system time of a process so far, all its threads."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Resident memory of a process, bytes."""
+
+    now: int
+    peak: int  # the most so far
+
+
+def memory(pid: int) -> Memory:
+    """What a process holds in memory."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    found = {name: value for name, _, value in (line.partition(":") for line in lines)}
+    now, peak = (1024 * int(found[name].split()[0]) for name in ("VmRSS", "VmHWM"))
+    return Memory(now, peak)
 
 
 def wait_quiet(pid: int, seconds: float = 60) -> None:

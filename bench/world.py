@@ -1,10 +1,11 @@
 """The bench's world: a real Kubernetes, a fleet of hollow pods, and runs for the operator and for its rival."""
 
+import itertools
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ import msgspec
 import yaml
 
 from bench.admin import MERGE, Admin, Json
+from bench.etcd import Etcd
 from bench.http1 import Job, Outcome, Target, write_job
 from bench.measure import Audit, wait_for, wait_quiet
 from bench.pods import HollowServer, Node
@@ -39,9 +41,14 @@ def runs_path(namespace: str, name: str = "", subresource: str = "") -> str:
     return "/".join(part for part in (API, namespace, "agentruns", name, subresource) if part)
 
 
-def run_manifest(name: str) -> Json:
+def runs_key(namespace: str, prefix: str = "") -> str:
+    """What the names of runs begin with in etcd."""
+    return f"/registry/pinfleet.dev/agentruns/{namespace}/{prefix}"
+
+
+def run_manifest(name: str, fleet: str = FLEET) -> Json:
     """A run with an input of some 100 bytes."""
-    task = {"agentDeployment": FLEET, "input": {"question": "what is the answer to everything " * 3}}
+    task = {"agentDeployment": fleet, "input": {"question": "what is the answer to everything " * 3}}
     kind = {"apiVersion": "pinfleet.dev/v1alpha1", "kind": "AgentRun"}
     return {**kind, "metadata": {"name": name}, "spec": {"task": task}}
 
@@ -57,11 +64,14 @@ class World:
         self.hollow: HollowServer
         self.admin: Admin
         self.node: Node
+        self.etcd: Etcd
+        self._jobs = itertools.count()
 
     def __enter__(self) -> Self:
         try:
             self.stage.up()
             self.hollow, self.admin = HollowServer(), Admin(self.stage.cluster)
+            self.etcd = Etcd(self.stage.cluster.facts.ports["etcd"])
             self.node = Node(self.admin, self.stage.cluster.facts.octet).__enter__()
             for namespace in (OURS, BARE):
                 self.stage.kubectl("create", "namespace", namespace)
@@ -115,29 +125,41 @@ class World:
         self.admin.ask("PATCH", path, {"spec": {"paused": is_paused}}, MERGE)
 
     @contextmanager
-    def operator(self, **environment: str) -> Iterator[OperatorProcess]:
+    def operator(self, module: str = "pinfleet_operator") -> Iterator[OperatorProcess]:
         """An operator for the length of a block, with its default settings and log level; it leads and is at rest."""
         wait_for("no operator to poll", lambda: self.hollow.polls() == 0, 10)
-        with self.stage.operator(**environment) as operator:
+        with self.stage.operator(module=module, PYTHONPATH=str(ROOT)) as operator:
             wait_for("the operator to poll", lambda: self.hollow.polls() == len(self.node.given), 60)
             wait_quiet(operator.pid)
             yield operator
 
     # Runs
 
-    def create_runs(self, namespace: str, n: int) -> None:
+    def create_runs(self, namespace: str, n: int, prefix: str = "run") -> None:
         """So many runs, Pending."""
-        bodies = (msgspec.json.encode(run_manifest(f"run-{i:05d}")).decode() for i in range(n))
-        requests = [(runs_path(namespace), body) for body in bodies]
-        made = self.send(Job(self.admin.target, "POST", "application/json", MAKERS, requests))
-        assert made.ok == n, made
+        with self.creating(namespace, n, prefix):
+            pass
 
-    def delete_runs(self, namespace: str) -> None:
-        """Delete every run of a namespace, and let the pods forget them."""
-        while self.admin.ask("GET", f"{runs_path(namespace)}?limit=1")["items"]:
-            self.admin.ask("DELETE", runs_path(namespace))
+    @contextmanager
+    def creating(self, namespace: str, n: int, prefix: str = "run") -> Iterator[None]:
+        """Create runs as fast as may be during a block; it ends when all are there."""
+        bodies = (msgspec.json.encode(run_manifest(f"{prefix}-{i:05d}")).decode() for i in range(n))
+        requests = [(runs_path(namespace), body) for body in bodies]
+        with self.sending(Job(self.admin.target, "POST", "application/json", MAKERS, requests)) as outcome:
+            yield
+        assert outcome().ok == n, outcome()
+
+    def delete_runs(self, namespace: str, prefix: str = "") -> None:
+        """Delete the runs of a namespace, or those with such names, and let the pods forget all; no operator is up."""
+        self.etcd.delete(runs_key(namespace, prefix))
+        wait_for("the runs to be gone", lambda: bool(prefix) or self.count_runs(namespace) == 0, 60)
         if namespace == OURS:
             self.hollow.do("clear")
+
+    def count_runs(self, namespace: str) -> int:
+        """How many runs a namespace has."""
+        page = self.admin.ask("GET", f"{runs_path(namespace)}?limit=1")
+        return len(page["items"]) + int(page["metadata"].get("remainingItemCount", 0))
 
     def runs(self, namespace: str) -> list[Json]:
         """Every run of a namespace."""
@@ -154,13 +176,25 @@ class World:
 
     def send(self, job: Job) -> Outcome:
         """Run a job in a process of its own."""
-        file = self.state / "job.json"
+        with self.sending(job) as outcome:
+            pass
+        return outcome()
+
+    @contextmanager
+    def sending(self, job: Job) -> Iterator[Callable[[], Outcome]]:
+        """Run a job in a process of its own during a block; afterwards what is given tells its outcome."""
+        file = self.state / f"job-{next(self._jobs)}.json"
         write_job(file, job)
-        done = subprocess.run(
-            [sys.executable, "-m", "bench.bare", str(file)], capture_output=True, text=True, check=False, timeout=300
-        )
-        assert done.returncode == 0, done.stderr
-        return msgspec.json.decode(done.stdout, type=Outcome)
+        process = subprocess.Popen([sys.executable, "-m", "bench.bare", str(file)], stdout=subprocess.PIPE, text=True)
+        told: list[str] = []
+        try:
+            yield lambda: msgspec.json.decode(told[0], type=Outcome)
+            told.append(process.communicate(timeout=300)[0])
+        finally:
+            process.kill()
+            process.wait()
+            file.unlink()
+        assert process.returncode == 0, f"the job ended with {process.returncode}; its words are above"
 
     def assignments(self, namespace: str) -> list[tuple[str, str]]:
         """Path and body of the write that the operator would make for each run."""

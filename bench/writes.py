@@ -3,12 +3,11 @@
 import os
 from collections import Counter
 
-from bench.measure import wait_for
+from bench.measure import WRITES, wait_for
 from bench.report import Row, save
 from bench.world import OURS, World
 
 LIMIT = 3
-WRITES = {"create", "update", "patch", "delete"}
 
 
 def main(world: World) -> bool:

@@ -35,7 +35,7 @@ class StageError(Exception):
 class OperatorProcess:
     """One operator, as a local process with the service account's token."""
 
-    def __init__(self, stage: "Stage", name: str, environment: Mapping[str, str]) -> None:
+    def __init__(self, stage: "Stage", name: str, module: str, environment: Mapping[str, str]) -> None:
         self.name = name
         self.log = stage.state / f"{name}.log"
         self.health = stage.free_port()
@@ -49,7 +49,7 @@ class OperatorProcess:
         }
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "pinfleet_operator"],
+                [sys.executable, "-m", module],
                 env=settings | dict(environment),
                 cwd=stage.state,
                 stdin=subprocess.DEVNULL,
@@ -178,16 +178,20 @@ class Stage:
 
     # The operator
 
-    def start_operator(self, name: str = "operator", **environment: str) -> OperatorProcess:
-        """Start an operator; `environment` adds to its variables."""
-        operator = OperatorProcess(self, name, environment)
+    def start_operator(
+        self, name: str = "operator", *, module: str = "pinfleet_operator", **environment: str
+    ) -> OperatorProcess:
+        """Start an operator; `environment` adds to its variables, `module` is one that stands in for it."""
+        operator = OperatorProcess(self, name, module, environment)
         self._operators.append(operator)
         return operator
 
     @contextmanager
-    def operator(self, name: str = "operator", **environment: str) -> Iterator[OperatorProcess]:
+    def operator(
+        self, name: str = "operator", *, module: str = "pinfleet_operator", **environment: str
+    ) -> Iterator[OperatorProcess]:
         """An operator for the length of a block."""
-        started = self.start_operator(name, **environment)
+        started = self.start_operator(name, module=module, **environment)
         try:
             yield started
         finally:
