@@ -5,6 +5,8 @@ import http.client
 import json
 from typing import Any
 
+from bench.http1 import Target
+
 Json = dict[str, Any]
 
 
@@ -12,16 +14,17 @@ class Etcd:
     """The cluster's etcd, as the API server uses it."""
 
     def __init__(self, port: int) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+        self.target = Target("127.0.0.1", port)
+        self._connection = http.client.HTTPConnection(self.target.host, port, timeout=120)
 
     def read(self, key: str) -> str:
         """One object."""
         found = self._ask("range", {"key": _encoded(key)})["kvs"][0]["value"]
         return base64.b64decode(found).decode()
 
-    def write(self, key: str, value: str) -> None:
-        """Store an object."""
-        self._ask("put", {"key": _encoded(key), "value": _encoded(value)})
+    def puts(self, objects: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Requests that store objects, each with its key; for `World.send`."""
+        return [("/v3/kv/put", json.dumps({"key": _encoded(key), "value": _encoded(value)})) for key, value in objects]
 
     def delete(self, prefix: str) -> None:
         """Delete every object whose key begins so."""

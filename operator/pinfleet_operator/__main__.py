@@ -70,9 +70,7 @@ async def run(config: Config) -> int:
             return await _serve(config, ends, elector, endpoint, stopping)
 
 
-async def _serve(
-    config: Config, ends: Ends, elector: Elector, endpoint: Endpoint, stopping: asyncio.Event
-) -> int:
+async def _serve(config: Config, ends: Ends, elector: Elector, endpoint: Endpoint, stopping: asyncio.Event) -> int:
     plane = ControlPlane(ends, key=config.key, settings=config.settings, namespace=config.watched_namespace)
     health = Health(silent_seconds=plane.silent_seconds, is_ready=lambda: plane.is_ready)
     await health.start(config.health_host, config.health_port)

@@ -8,7 +8,6 @@ and a connection that was kept open, by us or by a proxy or a conntrack entry be
 owner. So each pod has connections of its own, closed once it has not been called for a while.
 """
 
-import asyncio
 import hmac
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -33,6 +32,7 @@ from pinfleet.wire import (
 from pinfleet_operator.api.nesting import decode
 from pinfleet_operator.clock import Clock
 from pinfleet_operator.errors import PodRefused, PodUnreachable
+from pinfleet_operator.kube.deadlines import Deadlines
 from pinfleet_operator.kube.keepalive import Keepalive, Origin
 from pinfleet_operator.kube.session import BROKEN, words
 
@@ -112,6 +112,7 @@ class PodClient:
         self._key, self._leader_number, self._guard = key, leader_number, guard
         self._call_seconds, self._clock = call_seconds, clock
         self._pools: dict[str, _Pool] = {}
+        self._deadlines = Deadlines()
         self._swept_at = clock.boottime()
 
     async def close(self) -> None:
@@ -160,8 +161,8 @@ class PodClient:
         pool = self._pool(target)
         pool.calls += 1
         try:
-            async with asyncio.timeout(seconds or self._call_seconds):
-                answer = await pool.connections.ask(method, path, self._headers(target), body)
+            limit = seconds or self._call_seconds
+            answer = await pool.connections.ask(method, path, self._headers(target), body, seconds=limit)
         except BROKEN as err:
             where = pool.origin.authority
             raise PodUnreachable(f"cannot call pod {target.pod_uid} at {where}: {words(err)}") from err
@@ -188,7 +189,9 @@ class PodClient:
             pool.connections.close()
             pool = None
         if pool is None:
-            connections = Keepalive(origin, connections=CONNECTIONS_PER_POD, body_limit_bytes=ANSWER_LIMIT_BYTES)
+            connections = Keepalive(
+                origin, self._deadlines, connections=CONNECTIONS_PER_POD, body_limit_bytes=ANSWER_LIMIT_BYTES
+            )
             pool = self._pools[target.pod_uid] = _Pool(origin, connections, now)
         return pool
 

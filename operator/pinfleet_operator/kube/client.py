@@ -5,7 +5,6 @@ safe is the caller's knowledge.
 The guard is asked right before each write leaves, after any wait for a free connection.
 """
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping
 from datetime import datetime
@@ -24,6 +23,7 @@ from pinfleet_operator.errors import Unavailable
 from pinfleet_operator.kube.answers import Call, failure
 from pinfleet_operator.kube.api import Match, Propagation
 from pinfleet_operator.kube.credentials import Endpoint
+from pinfleet_operator.kube.deadlines import Deadlines
 from pinfleet_operator.kube.http1 import Answer
 from pinfleet_operator.kube.keepalive import Keepalive, Origin
 from pinfleet_operator.kube.lines import split_lines
@@ -33,7 +33,6 @@ from pinfleet_operator.kube.session import BROKEN, open_session, words
 
 WRITES_AT_ONCE: Final = 32  # facts: past 16 connections the API server only queues
 READS_AT_ONCE: Final = 16
-CONNECTIONS: Final = WRITES_AT_ONCE + READS_AT_ONCE  # no call waits for a connection unseen
 WATCHES_AT_ONCE: Final = 16
 
 CALL_SECONDS: Final = 10.0
@@ -66,10 +65,9 @@ class KubeClient:
         self.server_clock = ServerClock(clock.now(), clock.boottime())
         self._endpoint, self._clock, self._guard = endpoint, clock, guard
         self._call_seconds, self._list_seconds, self._silence_seconds = call_seconds, list_seconds, silence_seconds
-        self._writing = asyncio.Semaphore(WRITES_AT_ONCE)
-        self._reading = asyncio.Semaphore(READS_AT_ONCE)
-        origin = Origin.of(endpoint.server, endpoint.ssl_context, endpoint.server_name)
-        self._calls = Keepalive(origin, connections=CONNECTIONS)
+        origin, deadlines = Origin.of(endpoint.server, endpoint.ssl_context, endpoint.server_name), Deadlines()
+        self._writes = Keepalive(origin, deadlines, connections=WRITES_AT_ONCE)
+        self._reads = Keepalive(origin, deadlines, connections=READS_AT_ONCE)
         self._session = open_session(WATCHES_AT_ONCE, ssl_context=endpoint.ssl_context)
 
     def guarded(self, guard: Guard) -> "KubeClient":
@@ -80,7 +78,8 @@ class KubeClient:
 
     async def close(self) -> None:
         """Close every connection."""
-        self._calls.close()
+        self._writes.close()
+        self._reads.close()
         await self._session.close()
 
     async def __aenter__(self) -> Self:
@@ -220,24 +219,23 @@ class KubeClient:
         """One request and its whole answer, within the time limit, waiting for a free connection included."""
         limit = seconds or self._call_seconds
         try:
-            async with asyncio.timeout(limit), self._writing if method != "GET" else self._reading:
-                answer = await self._send(method, call, params or {}, body, headers or {})
-                if answer.status >= 300 or answer.body is None:  # noqa: PLR2004 - neither OK nor Created
-                    retry_after = {"Retry-After": answer.headers.get("retry-after", "")}
-                    raise await self._failure(call, answer.status, answer.body or b"", retry_after)
-                return answer.body
+            answer = await self._send(method, call, params or {}, body, headers or {}, limit)
         except TimeoutError as err:
             raise Unavailable(call.cannot(f"no answer in {limit:g} s")) from err
         except BROKEN as err:
             raise Unavailable(call.cannot(words(err))) from err
+        if answer.status >= 300 or answer.body is None:  # noqa: PLR2004 - neither OK nor Created
+            retry_after = {"Retry-After": answer.headers.get("retry-after", "")}
+            raise await self._failure(call, answer.status, answer.body or b"", retry_after)
+        return answer.body
 
     async def _send(
-        self, method: str, call: Call, params: Params, body: bytes | None, headers: Mapping[str, str]
+        self, method: str, call: Call, params: Params, body: bytes | None, headers: Mapping[str, str], seconds: float
     ) -> Answer:
         path, all_headers = _path(method, call, params), await self._headers(headers)
         before = None if method == "GET" else partial(self._before_write, call)
-        began = self._clock.boottime()
-        answer = await self._calls.ask(method, path, all_headers, body, before=before)
+        connections, began = self._reads if method == "GET" else self._writes, self._clock.boottime()
+        answer = await connections.ask(method, path, all_headers, body, seconds=seconds, before=before)
         self._hear(answer.headers.get("date"), began)
         return answer
 

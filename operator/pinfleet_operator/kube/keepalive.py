@@ -4,7 +4,7 @@
 request once, on a connection that carries one request at a time, and uses a connection again only after an answer that
 ended exactly where it said. It follows no redirect, keeps no cookie, asks no proxy and reads no environment.
 
-Time limits are the caller's: a call that is cancelled takes its connection with it.
+A call that runs into its time limit or is cancelled takes its connection with it.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from typing import Final, Self, cast
 from urllib.parse import urlsplit
 
 from pinfleet_operator.api.keys import FIELD_MANAGER
+from pinfleet_operator.kube.deadlines import Deadlines
 from pinfleet_operator.kube.http1 import Answer, AnswerReader, BrokenAnswer
 
 BODY_LIMIT_BYTES: Final = 1024 * 1024 * 1024  # a LIST of everything; a caller that trusts less says so
@@ -55,8 +56,10 @@ class Origin:
 class Keepalive:
     """Kept connections to one origin; the last used is used first."""
 
-    def __init__(self, origin: Origin, *, connections: int, body_limit_bytes: int = BODY_LIMIT_BYTES) -> None:
-        self._origin, self._body_limit = origin, body_limit_bytes
+    def __init__(
+        self, origin: Origin, deadlines: Deadlines, *, connections: int, body_limit_bytes: int = BODY_LIMIT_BYTES
+    ) -> None:
+        self._origin, self._deadlines, self._body_limit = origin, deadlines, body_limit_bytes
         self._loop = asyncio.get_running_loop()  # kept: Python 3.11 asks the kernel for its pid at each call of this
         self._fixed = f"Host: {origin.authority}\r\n{HEADERS}"
         self._free = asyncio.Semaphore(connections)
@@ -70,6 +73,7 @@ class Keepalive:
         headers: Mapping[str, str],
         body: bytes | None = None,
         *,
+        seconds: float,
         before: Callable[[], None] | None = None,
     ) -> Answer:
         """Send one request, once.
@@ -79,27 +83,30 @@ class Keepalive:
             path: quoted, with its query.
             headers: beside the fixed ones and the body's length.
             body: None: there is none.
+            seconds: time limit, waiting for a free connection included.
             before: called when a connection is there, right before the request leaves on it; may raise.
 
         Raises:
-            OSError: there is no connection, or it broke; the request may have been carried out.
+            OSError: there is no connection, or it broke, or time is up (`TimeoutError`); the request may have been
+                carried out.
             ValueError: likewise for what is no answer (`BrokenAnswer`); or a header holds a line break.
         """
-        request = self._request(method, path, headers, body)
-        async with self._free:
-            connection = await self._connection()
-            try:
-                if before is not None:
-                    before()
-                answer = await connection.exchange(request)
-            except BaseException:
-                connection.abort()
-                raise
-            if answer.is_last:
-                connection.abort()
-            else:
-                self._idle.append(connection)
-            return answer
+        request, until = self._request(method, path, headers, body), self._loop.time() + seconds
+        connection = await self._take(until)
+        try:
+            if before is not None:
+                before()
+            answer = await connection.exchange(request, until)
+        except BaseException:
+            connection.abort()
+            raise
+        finally:
+            self._free.release()
+        if answer.is_last:
+            connection.abort()
+        else:
+            self._idle.append(connection)
+        return answer
 
     def close(self) -> None:
         """Drop every connection."""
@@ -116,30 +123,53 @@ class Keepalive:
             raise ValueError("a header or path holds a line break")
         return head.encode("latin-1") + (body or b"")
 
-    async def _connection(self) -> "_Connection":
+    async def _take(self, until: float) -> "_Connection":
+        """A connection for one request; who takes it releases `_free`."""
+        if self._free.locked():
+            async with asyncio.timeout_at(until):
+                await self._free.acquire()
+        else:
+            await self._free.acquire()  # at once
+        try:
+            return self._kept() or await self._connect(until)
+        except BaseException:
+            self._free.release()
+            raise
+
+    def _kept(self) -> "_Connection | None":
         now = self._loop.time()
         while self._idle:
             kept = self._idle.pop()
             if kept.is_usable and now - kept.used_at < KEPT_SECONDS:
                 return kept
             kept.abort()
+        return None
+
+    async def _connect(self, until: float) -> "_Connection":
         origin = self._origin
-        _, made = await self._loop.create_connection(
-            lambda: _Connection(self._loop, self._open, AnswerReader(self._body_limit)),
-            origin.host,
-            origin.port,
-            ssl=origin.ssl_context,
-            server_hostname=origin.server_name,
-        )
+        async with asyncio.timeout_at(until):
+            _, made = await self._loop.create_connection(
+                lambda: _Connection(self._loop, self._open, self._deadlines, AnswerReader(self._body_limit)),
+                origin.host,
+                origin.port,
+                ssl=origin.ssl_context,
+                server_hostname=origin.server_name,
+            )
         return made
 
 
 class _Connection(asyncio.Protocol):
     """One connection: a request at a time."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, connections: "set[_Connection]", reader: AnswerReader) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        connections: "set[_Connection]",
+        deadlines: Deadlines,
+        reader: AnswerReader,
+    ) -> None:
         self.used_at = 0.0  # loop time of the last answer
-        self._loop, self._connections, self._reader = loop, connections, reader
+        self._loop, self._connections, self._deadlines, self._reader = loop, connections, deadlines, reader
         self._transport: asyncio.Transport
         self._waiter: asyncio.Future[Answer] | None = None
         self._is_gone = False
@@ -155,15 +185,18 @@ class _Connection(asyncio.Protocol):
         self._connections.discard(self)
         self._transport.abort()
 
-    async def exchange(self, request: bytes) -> Answer:
-        """Send a request and read its answer."""
+    async def exchange(self, request: bytes, until: float) -> Answer:
+        """Send a request and read its answer, up to a loop time."""
         if not self.is_usable:
             raise ConnectionResetError("the connection was closed")
-        self._waiter = self._loop.create_future()
+        waiter: asyncio.Future[Answer] = self._loop.create_future()
+        self._waiter = waiter
+        self._deadlines.set(waiter, until)
         self._transport.write(request)
         try:
-            return await self._waiter
+            return await waiter
         finally:
+            self._deadlines.drop(waiter)
             self._waiter = None
             self.used_at = self._loop.time()
 

@@ -198,9 +198,7 @@ class Dispatch:
         known = mirror if mirror is not None and mirror.has_answered else None
         asked_n, began = known.n if known else 0, self._clock.boottime()
         wait = self._settings.poll_seconds if known and known.failing_since is None else 0
-        answer = await self._pods.state(
-            target, after=asked_n, boot=known.boot if known else "", wait_seconds=wait
-        )
+        answer = await self._pods.state(target, after=asked_n, boot=known.boot if known else "", wait_seconds=wait)
         self._take(pod, answer)
         is_hasty = answer.n <= asked_n and self._clock.boottime() - began < RETRY_SECONDS  # it does not wait as asked
         return RETRY_SECONDS if is_hasty else PAUSE_SECONDS

@@ -45,9 +45,7 @@ def test_another_term_begins_when_the_leader_dies(installed: Stage, fleet: Fleet
     term = lease(installed)
     uid = installed.get("pod", term["holderIdentity"], SYSTEM_NAMESPACE)["metadata"]["uid"]
     os.kill(installed.pod_pid(uid, "operator"), signal.SIGKILL)
-    installed.wait_for(
-        "another term", lambda: lease(installed)["leaseTransitions"] > term["leaseTransitions"], 30
-    )
+    installed.wait_for("another term", lambda: lease(installed)["leaseTransitions"] > term["leaseTransitions"], 30)
     fleet.start("new", steps=1)
 
     assert fleet.wait_phase("new", "Succeeded")["attempts"] == 1

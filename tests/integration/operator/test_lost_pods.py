@@ -51,9 +51,7 @@ def test_a_cut_poll_starts_nothing_twice(stage: Stage, fleet: Fleet, operator: O
     assert fleet.repeated("run") == {}
 
 
-def test_a_vanished_pod_is_replaced_and_its_run_goes_on(
-    stage: Stage, fleet: Fleet, operator: OperatorProcess
-) -> None:
+def test_a_vanished_pod_is_replaced_and_its_run_goes_on(stage: Stage, fleet: Fleet, operator: OperatorProcess) -> None:
     """The machine is gone and says nothing: once its pod is deleted, the run goes on at its next step."""
     fleet.deploy("v1", replicas=2)
     fleet.wait_active("v1")

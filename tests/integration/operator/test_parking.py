@@ -11,9 +11,7 @@ from tests.integration.fleet import Fleet
 pytestmark = pytest.mark.cluster
 
 
-def test_a_parked_run_gives_its_slot_and_wakes_elsewhere(
-    stage: Stage, fleet: Fleet, operator: OperatorProcess
-) -> None:
+def test_a_parked_run_gives_its_slot_and_wakes_elsewhere(stage: Stage, fleet: Fleet, operator: OperatorProcess) -> None:
     """While it sleeps another run has its slot, its pod is killed, and it goes on after its timer on another pod."""
     fleet.deploy("v1", runsPerPod=1, maxReplicas=1)
     fleet.wait_active("v1")
