@@ -12,7 +12,7 @@ import structlog
 
 from pinfleet_operator.api import keys
 from pinfleet_operator.api.child import decode_pod, decode_version
-from pinfleet_operator.api.run import decode_run
+from pinfleet_operator.api.run import decode_kept
 from pinfleet_operator.api.settings import Settings
 from pinfleet_operator.clock import Clock
 from pinfleet_operator.errors import ClusterError
@@ -63,7 +63,7 @@ class ControlPlane:
         self.reflectors = (
             Reflector(kube, AGENT_VERSIONS, decode_version, store.versions, clock=clock, namespace=namespace),
             Reflector(kube, PODS, decode_pod, pods, clock=clock, namespace=namespace, label_selector=ours),
-            Reflector(kube, AGENT_RUNS, decode_run, store.runs, clock=clock, namespace=namespace),
+            Reflector(kube, AGENT_RUNS, decode_kept, store.runs, clock=clock, namespace=namespace),
         )
         self.dispatch = Dispatch(
             store=self.store,

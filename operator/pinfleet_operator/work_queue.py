@@ -22,9 +22,8 @@ class WorkQueue(Generic[K]):
         self._queued: set[K] = set()
         self._active: set[K] = set()
         self._dirty: set[K] = set()
-        self._later: list[tuple[float, int, K]] = []  # loop time, a tie-breaker, key
+        self._later: list[tuple[float, K]] = []  # heap of loop times
         self._due: dict[K, float] = {}  # earliest loop time per key; older heap entries are void
-        self._count = 0
         self._idle: deque[asyncio.Future[None]] = deque()  # workers that wait, each for one key
         self._timer: asyncio.TimerHandle | None = None  # at the first of the times
         self._clock: Callable[[], float] | None = None  # the running loop's, kept: asking for the loop is a system call
@@ -53,10 +52,9 @@ class WorkQueue(Generic[K]):
         if self._due.get(key, at + 1) <= at:
             return
         self._due[key] = at
-        self._count += 1
-        heapq.heappush(self._later, (at, self._count, key))
+        heapq.heappush(self._later, (at, key))
         if len(self._later) > 2 * len(self._due) + SLACK:
-            self._later = [(at, place, key) for place, (key, at) in enumerate(self._due.items())]
+            self._later = [(at, key) for key, at in self._due.items()]
             heapq.heapify(self._later)
         self._set_timer()
 
@@ -96,7 +94,7 @@ class WorkQueue(Generic[K]):
     def _promote(self) -> None:
         now = self._time()
         while self._later and self._later[0][0] <= now:
-            at, _, key = heapq.heappop(self._later)
+            at, key = heapq.heappop(self._later)
             if self._due.get(key) == at:
                 del self._due[key]
                 self.add(key)

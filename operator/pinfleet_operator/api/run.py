@@ -5,6 +5,8 @@ the schema's source; this is its fast reading, and a test holds the two together
 """
 
 from datetime import datetime
+from functools import lru_cache
+from sys import intern
 from typing import Final, Literal
 
 import msgspec
@@ -47,7 +49,7 @@ class RequestedLimits(msgspec.Struct, frozen=True, kw_only=True, gc=False, renam
     max_attempts: int | None = None
 
 
-class RunRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=True):
     """One AgentRun, flat."""
 
     uid: str
@@ -90,6 +92,23 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def is_open(self) -> bool:
         """Whether the run has not ended."""
         return self.phase not in TERMINAL
+
+
+Kept = RunRecord | bytes
+"""A record as it is kept: a parked run, which may rest for weeks among ten thousands, as a third of its size."""
+
+_PACK: Final = msgspec.msgpack.Encoder()
+_UNPACK: Final = msgspec.msgpack.Decoder(RunRecord)
+
+
+def pack(run: RunRecord) -> Kept:
+    """The record as it is kept; a parked run without its message, which is for people."""
+    return _PACK.encode(msgspec.structs.replace(run, message="")) if run.phase == "Parked" else run
+
+
+def unpack(kept: Kept) -> RunRecord:
+    """The record that is kept."""
+    return _UNPACK.decode(kept) if isinstance(kept, bytes) else kept
 
 
 class _Meta(msgspec.Struct, rename="camel"):
@@ -159,6 +178,11 @@ def decode_run(raw: bytes | msgspec.Raw) -> RunRecord:
     return _flatten(decode(_DECODER, raw))
 
 
+def decode_kept(raw: bytes) -> Kept:
+    """Read an AgentRun's JSON into a record as it is kept; raises as `decode_run` does."""
+    return pack(decode_run(raw))
+
+
 def decode_run_and_input(raw: bytes) -> tuple[RunRecord, msgspec.Raw]:
     """Read an AgentRun's JSON into a record and its input, undecoded: what an offer needs after an assignment."""
     found = decode(_DECODER, raw)
@@ -172,21 +196,36 @@ def without_shown(waits: tuple[Wait, ...]) -> tuple[Wait, ...]:
     )
 
 
+_SHARED: Final = ("version", "pod", "pod_uid", "boot", "reason")
+"""Texts of a status that thousands of runs have in common: kept once."""
+
+
+@lru_cache(maxsize=1024)
+def _one_of(limits: Limits) -> Limits:
+    """The first of equal limits: those of a fleet's runs are mostly the same."""
+    return limits
+
+
 def _flatten(found: _RunObject) -> RunRecord:
     meta, task, status = found.metadata, found.spec.task, found.status
     given = bytes(task.input)
     names = {f: getattr(status, f) for f in _Status.__struct_fields__ if f != "conditions"}
+    for field in _SHARED:
+        if names[field] is not None:
+            names[field] = intern(names[field])
+    if status.limits is not None:
+        names["limits"] = _one_of(status.limits)
     names["waiting_for"] = without_shown(status.waiting_for)
     return RunRecord(
         uid=meta.uid,
-        namespace=meta.namespace,
+        namespace=intern(meta.namespace),
         name=meta.name,
         resource_version=int(meta.resource_version),
         generation=meta.generation,
         created_at=meta.creation_timestamp,
         deleting=meta.deletion_timestamp is not None,
         gitops=any(mark in meta.labels or mark in meta.annotations for mark in GITOPS_MARKS),
-        fleet=task.agent_deployment,
+        fleet=intern(task.agent_deployment),
         requested_version=task.version,
         requested_limits=task.limits,
         cancel=found.spec.cancel,

@@ -135,7 +135,9 @@ class Reflector(Generic[T]):
         if not self._must_sync:
             await self._follow()
         elif not self._may_watch_list:
-            self._replace(await self._list())
+            listing = await self._list()
+            items = [item for raw in listing.items if (item := self._read(raw)) is not None]
+            self._replace(items, listing.resource_version)
             self._may_watch_list = self._has_watch_list
         else:
             await self._sync_and_follow()
@@ -159,7 +161,7 @@ class Reflector(Generic[T]):
         async with aclosing(self._watch(send_initial_events=True)) as lines:
             try:
                 async with asyncio.timeout(self._sync_seconds):
-                    listing = await self._collect(lines)
+                    items, resource_version = await self._collect(lines)
             except Rejected as err:
                 log.info("watch_list_refused", resource=self._resource.plural, cause=str(err))
                 self._has_watch_list = self._may_watch_list = False
@@ -168,21 +170,25 @@ class Reflector(Generic[T]):
                 log.warning("watch_list_hung", resource=self._resource.plural)
                 self._may_watch_list = False
                 return
-            self._replace(listing)
+            self._replace(items, resource_version)
             async for line in lines:
                 self._take(self._event(line))
 
-    async def _collect(self, lines: AsyncGenerator[bytes, None]) -> Listing:
-        """Read up to the bookmark that ends the snapshot; changes may come between the initial events."""
-        found: dict[str, msgspec.Raw] = {}
+    async def _collect(self, lines: AsyncGenerator[bytes, None]) -> tuple[list[T], str]:
+        """Read up to the bookmark that ends the snapshot; changes may come between the initial events.
+
+        Each object is decoded at once: as text, all of them would take many times the memory that they take for good.
+        """
+        found: dict[str, T] = {}
         async for line in lines:
             event = self._event(line)
             if event.ends_snapshot:
-                return Listing(list(found.values()), event.resource_version)
-            if event.type == "DELETED":
-                found.pop(event.uid, None)
+                return list(found.values()), event.resource_version
+            item = self._read(event.raw) if event.type in {"ADDED", "MODIFIED"} else None
+            if item is not None:
+                found[event.uid] = item
             elif event.type != "BOOKMARK":
-                found[event.uid] = event.raw
+                found.pop(event.uid, None)
         raise Unavailable(self._call().cannot("the stream ended before its snapshot was whole"))
 
     async def _list(self) -> Listing:
@@ -194,11 +200,10 @@ class Reflector(Generic[T]):
             field_selector=self._field_selector,
         )
 
-    def _replace(self, listing: Listing) -> None:
-        self._require_not_before(listing.resource_version)
-        items = [item for raw in listing.items if (item := self._read(raw)) is not None]
-        self._sink.replace(items, listing.resource_version)
-        self.resource_version = listing.resource_version
+    def _replace(self, items: list[T], resource_version: str) -> None:
+        self._require_not_before(resource_version)
+        self._sink.replace(items, resource_version)
+        self.resource_version = resource_version
         self.snapshots += 1
         self._must_sync = self._took_any = False
         self.last_heard_at = self._clock.boottime()

@@ -119,8 +119,11 @@ class RunLoop:
         if s.run is None and not s.listed:
             self._memory.forget(s.uid)
             return
-        memory = self._memory.of(s.uid)
-        memory.failures, memory.write_refused = 0, None
+        if rests(s, verdict):
+            self._memory.forget(s.uid)
+        else:
+            memory = self._memory.of(s.uid)
+            memory.failures, memory.write_refused = 0, None
         for at in (verdict.again_at, self._situate.deletion_hangs_at(s)):
             if at is not None:
                 self.queue.add_after(s.uid, (at - self._kube.server_now()).total_seconds())
@@ -251,3 +254,9 @@ class RunLoop:
             self._kept.pop(key, None)
         else:
             self._kept[key] = kept
+
+
+def rests(s: Situation, verdict: Verdict) -> bool:
+    """Whether nothing is to be remembered of a run: it is parked, perhaps for weeks, and nothing is left to do."""
+    is_parked = s.run is not None and s.run.phase == "Parked"
+    return is_parked and not (s.listed or verdict.actions or verdict.needs_slot)

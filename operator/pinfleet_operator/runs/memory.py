@@ -7,7 +7,7 @@ from datetime import datetime
 from pinfleet_operator.runs.judge.situation import Refused, Told
 
 
-@dataclass
+@dataclass(slots=True)
 class RunMemory:
     """Hints on one run; losing them costs a delay or one more write, never a run."""
 

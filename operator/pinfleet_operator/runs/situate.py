@@ -27,7 +27,7 @@ class Situate:
         self._store, self._kube, self._memory = store, kube, memory
         self._ended, self._settings, self._seats = ended, settings, Seats(store)
         self._deleting_since: dict[str, datetime] = {}  # pod uid -> when its deletion was first seen
-        self._listing_pods: dict[str, set[str]] = {}  # run uid -> uids of pods that may list it
+        self._listing_pods: dict[str, tuple[str, ...]] = {}  # run uid -> uids of pods that may list it
 
     def situation(self, uid: str) -> Situation:
         """How things stand with a run."""
@@ -65,7 +65,9 @@ class Situate:
 
     def note_listing(self, uid: str, pod_uid: str) -> None:
         """A pod's answer was about the run."""
-        self._listing_pods.setdefault(uid, set()).add(pod_uid)
+        known = self._listing_pods.get(uid, ())
+        if pod_uid not in known:
+            self._listing_pods[uid] = (*known, pod_uid)
 
     def is_listed(self, uid: str) -> bool:
         """Whether some pod may list the run."""
@@ -113,17 +115,20 @@ class Situate:
         pods = self._listing_pods.get(uid)
         if not pods:
             return ()
-        found, memory = list[Listed](), self._memory.of(uid)
+        found, still, memory = list[Listed](), list[str](), self._memory.of(uid)
         for pod_uid in sorted(pods):
             mirror = self._store.mirror(pod_uid)
             listing = mirror.runs.get(uid) if mirror is not None else None
             if listing is None:
-                pods.discard(pod_uid)
-            elif run is None or self._may_speak(pod_uid, run):
+                continue
+            still.append(pod_uid)
+            if run is None or self._may_speak(pod_uid, run):
                 found.append(Listed(pod_uid, listing))
                 memory.steps = max(memory.steps, listing.steps)
-        if not pods:
+        if not still:
             del self._listing_pods[uid]
+        elif len(still) < len(pods):
+            self._listing_pods[uid] = tuple(still)
         return tuple(found)
 
     def _may_speak(self, pod_uid: str, run: RunRecord) -> bool:

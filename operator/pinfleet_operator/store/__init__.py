@@ -15,7 +15,7 @@ from pinfleet_operator.api.mirror import PodMirror
 from pinfleet_operator.api.run import RunRecord
 from pinfleet_operator.store.counts import FleetKey, VersionKey
 from pinfleet_operator.store.objects import Objects
-from pinfleet_operator.store.runs import Runs, is_due
+from pinfleet_operator.store.runs import Runs
 
 LATE_SECONDS, LATE_CHECKS = 90.0, 180  # the API server ends a request after 60 s
 LOST_PODS_KEPT = 10_000  # tombstones: enough for every run that may still name one of them
@@ -206,8 +206,7 @@ class Store:
 
     def due(self, namespace: str, fleet: str, version_id: str, now: datetime) -> int:
         """Parked runs of one version that have a timer due."""
-        parked = self.runs.counts.parked((namespace, fleet, version_id))
-        return sum(1 for uid in parked if (run := self.runs.get(uid)) is not None and is_due(run, now))
+        return self.runs.timers.due((namespace, fleet, version_id), now)
 
     # Assignments in flight, and counting to zero (rule 7)
 
@@ -271,4 +270,4 @@ class Store:
         return True
 
 
-__all__ = ["FleetKey", "Runs", "Store", "VersionKey", "is_due"]
+__all__ = ["FleetKey", "Runs", "Store", "VersionKey"]

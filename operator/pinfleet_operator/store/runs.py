@@ -2,10 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from datetime import datetime
 
-from pinfleet_operator.api.run import RunRecord
+import msgspec
+
+from pinfleet_operator.api.run import Kept, RunRecord, pack, unpack
 from pinfleet_operator.store.counts import RunCounts, VersionKey
+from pinfleet_operator.store.timers import Timers
 
 
 class Runs:
@@ -14,10 +16,10 @@ class Runs:
     def __init__(self, *, lower_may_replace: bool = False) -> None:
         self.is_synced = False
         self.watched_resource_version = 0
-        self.counts = RunCounts()
+        self.counts, self.timers = RunCounts(self._watched_record), Timers(self._watched_record)
         self.on_count: list[Callable[[RunRecord | None, RunRecord | None], None]] = []  # the watched sequence moved
         self.on_change: list[Callable[[RunRecord | None, RunRecord | None], None]] = []
-        self._watched: dict[str, RunRecord] = {}
+        self._watched: dict[str, Kept] = {}
         self._ahead: dict[str, RunRecord] = {}
         self._assigned: defaultdict[str, set[str]] = defaultdict(set)  # pod uid -> run uids
         self._newest_open: dict[VersionKey, int] = {}
@@ -25,12 +27,14 @@ class Runs:
 
     def get(self, uid: str) -> RunRecord | None:
         """The newest that is known of a run."""
-        return self._ahead.get(uid) or self._watched.get(uid)
+        return self._ahead.get(uid) or self._watched_record(uid)
 
     def all(self) -> Iterable[RunRecord]:
         """Every run, the newest that is known of each."""
-        for uid, run in self._watched.items():
-            yield self._ahead.get(uid, run)
+        for uid, kept in self._watched.items():
+            run = self._ahead.get(uid) or unpack(kept)
+            msgspec.structs.force_setattr(run, "uid", uid)  # the very same text: whoever keeps it keeps no copy
+            yield run
 
     def assigned_to(self, pod_uid: str) -> frozenset[str]:
         """Uids of the runs whose newest record is Running on the pod."""
@@ -47,42 +51,46 @@ class Runs:
     def put_answer(self, run: RunRecord) -> None:
         """Take a run from the answer of our own write or GET; a lower resourceVersion than known is ignored."""
         known = self.get(run.uid)
-        watched = self._watched.get(run.uid)
-        if watched is None or (known is not None and known.resource_version >= run.resource_version):
+        if run.uid not in self._watched or (known is not None and known.resource_version >= run.resource_version):
             return
         self._ahead[run.uid] = run
         self._changed(known, run)
 
     # The reflector's side, in stream order
 
-    def upsert(self, run: RunRecord, resource_version: str) -> None:
+    def upsert(self, item: Kept, resource_version: str) -> None:
         """A run was added or changed."""
         self.watched_resource_version = max(self.watched_resource_version, int(resource_version))
-        self._put_watched(run)
+        self._put_watched(item)
 
-    def remove(self, run: RunRecord, resource_version: str) -> None:
+    def remove(self, item: Kept, resource_version: str) -> None:
         """A run is gone."""
         self.watched_resource_version = max(self.watched_resource_version, int(resource_version))
-        self._drop(run.uid)
+        self._drop(unpack(item).uid)
 
-    def replace(self, runs: list[RunRecord], resource_version: str) -> None:
+    def replace(self, items: list[Kept], resource_version: str) -> None:
         """A whole list, as of `resource_version`; whatever is not in it is gone."""
         self.watched_resource_version = int(resource_version)
-        present = {run.uid for run in runs}
+        present = {unpack(item).uid for item in items}
         for uid in [uid for uid in self._watched if uid not in present]:
             self._drop(uid)
-        for run in runs:
-            self._put_watched(run)
+        for item in items:
+            self._put_watched(item)
         self.is_synced = True
 
     def bookmark(self, resource_version: str) -> None:
         """Nothing changed up to `resource_version`."""
         self.watched_resource_version = max(self.watched_resource_version, int(resource_version))
 
-    def _put_watched(self, run: RunRecord) -> None:
-        known = self.get(run.uid)
-        self._count(self._watched.get(run.uid), run)
-        self._watched[run.uid] = run
+    def _watched_record(self, uid: str) -> RunRecord | None:
+        kept = self._watched.get(uid)
+        return unpack(kept) if kept is not None else None
+
+    def _put_watched(self, item: Kept) -> None:
+        run = unpack(item)
+        known, watched = self.get(run.uid), self._watched_record(run.uid)
+        self._watched[run.uid] = item if isinstance(item, bytes) else pack(item)
+        self._count(watched, run)
         ahead = self._ahead.get(run.uid)
         if ahead is not None and (ahead.resource_version <= run.resource_version or self._lower_may_replace):
             del self._ahead[run.uid]
@@ -93,12 +101,13 @@ class Runs:
         known = self.get(uid)
         self._ahead.pop(uid, None)
         watched = self._watched.pop(uid, None)
-        self._count(watched, None)
+        self._count(unpack(watched) if watched is not None else None, None)
         if known is not None:
             self._changed(known, None)
 
     def _count(self, old: RunRecord | None, new: RunRecord | None) -> None:
         self.counts.move(old, new)
+        self.timers.move(old, new)
         for listener in self.on_count:
             listener(old, new)
 
@@ -115,8 +124,3 @@ class Runs:
             self._newest_open[key] = max(self._newest_open.get(key, 0), new.resource_version)
         for listener in self.on_change:
             listener(old, new)
-
-
-def is_due(run: RunRecord, now: datetime) -> bool:
-    """Whether a wait of the run has come to its time."""
-    return any(wait.until is not None and wait.until <= now for wait in run.waiting_for)

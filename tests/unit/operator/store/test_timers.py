@@ -1,0 +1,91 @@
+"""Parked runs whose timers are due, and the oldest open run: asked for without looking at all of them."""
+
+import random
+from datetime import timedelta
+
+import msgspec
+
+from pinfleet.wire import Wait
+from pinfleet_operator.api.run import RunRecord, pack, unpack
+from pinfleet_operator.store import Store
+from pinfleet_operator.store.counts import ELDERS
+from tests.unit.operator.runs.conftest import NOW, RUNNING
+
+change = msgspec.structs.replace
+
+
+def parked(n: int, rv: int, *seconds: float, age: int = 0) -> RunRecord:
+    """Run number n, parked until so many seconds from now."""
+    waits = tuple(Wait(id=f"w{i}", kind="Timer", until=NOW + timedelta(seconds=each)) for i, each in enumerate(seconds))
+    created = NOW - timedelta(seconds=age)
+    found = change(RUNNING, uid=f"u{n}", name=f"run-{n}", resource_version=rv, phase="Parked", waiting_for=waits)
+    return change(found, created_at=created, pod=None, pod_uid=None, boot=None)
+
+
+def due(store: Store, seconds: float) -> int:
+    """Parked runs of v1 with a timer due by then."""
+    return store.due("ns", "support", "v1", NOW + timedelta(seconds=seconds))
+
+
+def test_a_run_is_due_once_the_first_of_its_timers_is() -> None:
+    """It stays due until it is parked no more, however often one asks."""
+    store = Store()
+    store.runs.upsert(parked(1, 10, 60, 30), "10")
+    store.runs.upsert(parked(2, 11), "11")
+    assert [due(store, at) for at in (29, 30, 61, 61)] == [0, 1, 1, 1]
+    store.runs.upsert(change(RUNNING, uid="u1", name="run-1", resource_version=12), "12")
+    assert due(store, 61) == 0
+
+
+def test_only_the_newest_waits_count() -> None:
+    """A run that was parked anew is due by its new timers alone."""
+    store = Store()
+    for rv, seconds in ((10, 30), (11, 90), (12, 60)):
+        store.runs.upsert(parked(1, rv, seconds), str(rv))
+    store.runs.upsert(parked(2, 13, 500), "13")
+    assert [due(store, at) for at in (59, 60, 100)] == [0, 1, 1]
+
+
+def test_waits_that_are_void_are_forgotten() -> None:
+    """A run that is parked again and again does not fill the memory."""
+    store = Store()
+    for rv in range(10, 5000):
+        store.runs.upsert(parked(1, rv, rv), str(rv))
+    assert len(store.runs.timers._versions["ns", "support", "v1"].later) < 100
+
+
+def test_due_runs_equal_a_look_at_all() -> None:
+    """Whatever came and went, in whichever order of times."""
+    rng, store, truth = random.Random(7), Store(), dict[int, RunRecord]()
+    for rv in range(10, 2000):
+        n = rng.randrange(40)
+        if n in truth and rng.random() < 0.3:
+            store.runs.remove(truth.pop(n), str(rv))
+        else:
+            truth[n] = parked(n, rv, *(rng.randrange(3000) for _ in range(rng.randrange(3))))
+            store.runs.upsert(truth[n], str(rv))
+        until = NOW + timedelta(seconds=rv)
+        expected = sum(any(w.until and w.until <= until for w in run.waiting_for) for run in truth.values())
+        assert due(store, rv) == expected
+
+
+def test_the_oldest_open_run_is_known_beyond_the_elders() -> None:
+    """Also when all those have ended that were known as the oldest."""
+    store, n = Store(), 3 * ELDERS
+    ages = random.Random(3).sample(range(10_000), n)
+    runs = [parked(i, 10 + i, age=age) for i, age in enumerate(ages)]
+    for run in runs:
+        store.runs.upsert(run, str(run.resource_version))
+    for gone, run in enumerate(sorted(runs, key=lambda run: run.created_at)):
+        counts = store.counts("ns", "support", "v1")
+        assert (counts.open, counts.oldest_open_run) == (n - gone, run.name)
+        store.runs.remove(run, str(10_000 + gone))
+
+
+def test_a_parked_run_is_kept_small_and_whole() -> None:
+    """Nothing is missing of what is kept in a third of the size but what it says to people."""
+    run = parked(1, 10, 60)
+    kept = pack(change(run, message="waits for an answer"))
+    assert isinstance(kept, bytes)
+    assert unpack(kept) == change(run, message="")
+    assert pack(RUNNING) is RUNNING
