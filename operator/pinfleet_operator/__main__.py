@@ -57,6 +57,7 @@ async def run(config: Config) -> int:
             name=LEASE_NAME,
             identity=config.identity,
             clock=clock,
+            times=config.lease,
             on_lost=lambda: None,  # its task ends, and with it the process
         )
         async with PodClient(
@@ -83,10 +84,10 @@ async def _serve(config: Config, ends: Ends, elector: Elector, endpoint: Endpoin
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
+        await elector.release()  # first: from here on nothing of ours is written, and the next one need not wait for us
         for task in tasks:
             task.cancel()
         ended = await asyncio.gather(*tasks, return_exceptions=True)
-        await elector.release()
         await health.stop()
     if stopping.is_set():
         return 0

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pinfleet_operator.api.settings import RULES, Settings
 from pinfleet_operator.errors import BadConfig
+from pinfleet_operator.lease import LeaseTimes
 
 PREFIX = "PINFLEET_"
 SHORTEST_KEY_BYTES = 16
@@ -19,6 +20,7 @@ class Config:
 
     namespace: str  # of the Lease
     identity: str  # unique to this process, in the Lease
+    lease: LeaseTimes
     key: bytes  # from which the pods' tokens are derived
     health_host: str
     health_port: int
@@ -38,7 +40,8 @@ def read_config(environment: Mapping[str, str] = os.environ) -> Config:
         raise BadConfig("PINFLEET_HEALTH_ADDRESS must be HOST:PORT, such as 0.0.0.0:8081")
     return Config(
         namespace=_required(environment, "PINFLEET_NAMESPACE", "the namespace of the operator's Lease"),
-        identity=environment.get("PINFLEET_IDENTITY") or f"{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}",
+        identity=f"{environment.get('PINFLEET_IDENTITY') or socket.gethostname()}_{os.urandom(4).hex()}",
+        lease=_read_lease_times(environment),
         key=_read_key(Path(_required(environment, "PINFLEET_KEY_FILE", "a file with at least 16 random bytes"))),
         health_host=host.strip("[]"),
         health_port=int(port),
@@ -63,6 +66,29 @@ def _read_key(path: Path) -> bytes:
     if len(key) < SHORTEST_KEY_BYTES:
         raise BadConfig(f"the key in {path} has {len(key)} bytes, {SHORTEST_KEY_BYTES} are needed")
     return key
+
+
+def _read_lease_times(environment: Mapping[str, str]) -> LeaseTimes:
+    usual = LeaseTimes()
+    times = LeaseTimes(
+        lease=int(_read_number(environment, "PINFLEET_LEASE_SECONDS", usual.lease)),
+        renew_deadline=_read_number(environment, "PINFLEET_RENEW_DEADLINE_SECONDS", usual.renew_deadline),
+        retry=_read_number(environment, "PINFLEET_LEASE_RETRY_SECONDS", usual.retry),
+    )
+    if not 0 < times.retry < times.renew_deadline < times.lease:
+        raise BadConfig(
+            "PINFLEET_LEASE_RETRY_SECONDS must be less than PINFLEET_RENEW_DEADLINE_SECONDS, and that less than "
+            f"PINFLEET_LEASE_SECONDS: {times.retry:g}, {times.renew_deadline:g} and {times.lease} are not"
+        )
+    return times
+
+
+def _read_number(environment: Mapping[str, str], name: str, usual: float) -> float:
+    text = environment.get(name, "")
+    try:
+        return float(text) if text else usual
+    except ValueError as err:
+        raise BadConfig(f"{name} must be a number, not {text!r}") from err
 
 
 def _read_settings(environment: Mapping[str, str]) -> Settings:

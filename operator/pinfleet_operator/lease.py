@@ -10,6 +10,8 @@ carries close it.
 """
 
 import asyncio
+import contextlib
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +31,9 @@ SLACK_MINUTES: Final = 7 * 24 * 60
 Terms last longer than a minute on the whole, so no honest number is higher. A pod that lies can thus never take the
 number to where the next leader, after a deleted Lease, could not follow.
 """
+
+RETRY_AFTER_FAILURE: Final = 4  # times more often than usual: the deadline comes nearer
+SHORTEST_PAUSE_SECONDS: Final = 0.01
 
 log = structlog.get_logger()
 
@@ -66,8 +71,13 @@ class LeaseTimes:
 
     lease: int = 8  # a candidate waits for so long after the last change that it saw
     renew_deadline: float = 5.0  # a leader stops so long after its last renewal began
-    retry: float = 1.0  # between renewals, and between a candidate's looks
-    call: float = 2.0  # time limit of one call: two fit into the deadline
+    retry: float = 1.0  # between renewals
+    look: float = 0.5  # between a candidate's looks: a Lease that was given back is to be taken soon
+
+    @property
+    def call(self) -> float:
+        """Time limit of one call: after two that were lost there is time for a third within the deadline."""
+        return 0.3 * self.renew_deadline
 
 
 class Elector:
@@ -103,6 +113,8 @@ class Elector:
         self._lease = LeaseObject(kube, namespace, name, clock)
         self._transitions = 0
         self._is_released = False
+        self._has_tried = False  # the Lease may be ours, known or not
+        self._free_at = math.inf  # BOOTTIME when what the last look saw will have run out
         self._renewed_at: float | None = None  # BOOTTIME when the last good renewal began; None: no term
         self._writing = asyncio.Lock()
 
@@ -128,13 +140,15 @@ class Elector:
         while not await self._look():
             if self._is_released:
                 return
-            await self._clock.sleep(self._times.retry * (1 + self._jitter() / 5))
+            await self._clock.sleep(self._until_next_look())
         self.acquired.set()
         log.info("leading", identity=self._identity, transitions=self._transitions)
+        pause = self._times.retry
         try:
             while self.is_leader:
-                await self._clock.sleep(min(self._times.retry, self._left()))
-                await self._renew_once()
+                await self._clock.sleep(min(pause, self._left()))
+                is_renewed = await self._renew_once()
+                pause = self._times.retry / (1 if is_renewed else RETRY_AFTER_FAILURE)
         finally:
             self.acquired.clear()
         self._renewed_at = None
@@ -145,14 +159,25 @@ class Elector:
 
     async def release(self) -> None:
         """End the term of our own will: stop writing, then let the next candidate in at once."""
-        was_leader, self._renewed_at, self._is_released = self.is_leader, None, True
-        if not was_leader:
+        self._renewed_at, self._is_released = None, True
+        if not self._has_tried:
             return
         async with self._writing:
             try:
-                await self._lease.write({"holderIdentity": None, "renewTime": self._stamp()}, self._limit())
+                await self._give_back()
             except ClusterError as err:  # it runs out by itself
                 log.info("lease_not_released", cause=str(err))
+
+    async def _give_back(self) -> None:
+        """Clear the Lease if it is ours; a write of ours that was cut off may still come in between, once."""
+        for _ in range(2):
+            seen = await self._lease.read(self._limit())
+            if seen is None or seen.holder != self._identity:
+                return
+            with contextlib.suppress(Conflict):
+                await self._lease.write({"holderIdentity": None, "renewTime": self._stamp()}, self._limit())
+                log.info("lease_released", identity=self._identity)
+                return
 
     async def raise_transitions(self, above: int) -> None:
         """Write a number higher than `above`."""
@@ -170,8 +195,10 @@ class Elector:
         """One look at the Lease, and a try if it is free; whether the term is ours now."""
         try:
             async with self._writing:
+                self._free_at = math.inf
                 seen = await self._lease.read(self._limit())
                 if seen is not None and not self._is_free(seen):
+                    self._free_at = seen.changed_at + self._duration(seen)
                     return False
                 began = self._clock.boottime()
                 # Also where we are its holder already: the answer of an earlier try was lost. It is a new term.
@@ -188,7 +215,16 @@ class Elector:
     def _is_free(self, seen: Seen) -> bool:
         if not seen.holder or seen.holder == self._identity:
             return True
-        return self._clock.boottime() - seen.changed_at >= max(self._times.lease, seen.duration_seconds)
+        return self._clock.boottime() - seen.changed_at >= self._duration(seen)
+
+    def _duration(self, seen: Seen) -> float:
+        """Seconds without a change after which somebody else's Lease is free."""
+        return max(self._times.lease, seen.duration_seconds)
+
+    def _until_next_look(self) -> float:
+        """A while; but right when what was seen runs out, if that is earlier."""
+        usual = self._times.look * (1 + self._jitter() / 5)
+        return max(SHORTEST_PAUSE_SECONDS, min(usual, self._free_at - self._clock.boottime()))
 
     # A leader
 
@@ -198,7 +234,8 @@ class Elector:
             return 0.0
         return max(0.0, self._renewed_at + self._times.renew_deadline - self._clock.boottime())
 
-    async def _renew_once(self) -> None:
+    async def _renew_once(self) -> bool:
+        """Renew; whether that is known to have worked."""
         try:
             async with self._writing:
                 if self.is_leader:
@@ -207,6 +244,8 @@ class Elector:
             log.warning(
                 "lease_not_renewed", identity=self._identity, left_seconds=round(self._left(), 2), cause=str(err)
             )
+            return False
+        return True
 
     async def _renew(self, number: int) -> None:
         """Write the Lease as ours; `_writing` is held, and the term was ours a moment ago."""
@@ -228,6 +267,7 @@ class Elector:
         self._renewed_at = began
 
     async def _put(self, number: int, *, is_new: bool = False, exists: bool = True) -> None:
+        self._has_tried = True
         spec = self._term(number, is_new=is_new)
         call = self._lease.write if exists else self._lease.create
         self._transitions = (await call(spec, self._limit())).transitions

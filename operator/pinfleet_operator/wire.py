@@ -135,18 +135,18 @@ class PodClient:
 
     async def offer(self, target: PodTarget, uid: str, offer: Offer) -> Accepted:
         """Offer a run."""
-        self._guard()
-        return await self._call("PUT", target, _run_path(uid), Accepted, body=msgspec.json.encode(offer))
+        body = msgspec.json.encode(offer)
+        return await self._call("PUT", target, _run_path(uid), Accepted, body=body, before=self._guard)
 
     async def ack(self, target: PodTarget, uid: str, epoch: int) -> Accepted:
         """Let the pod forget a run."""
-        self._guard()
-        return await self._call("POST", target, f"{_run_path(uid)}/ack?epoch={epoch}", Accepted)
+        path = f"{_run_path(uid)}/ack?epoch={epoch}"
+        return await self._call("POST", target, path, Accepted, before=self._guard)
 
     async def end(self, target: PodTarget, uid: str, epoch: int, reason: EndReason) -> Accepted:
         """Tell the pod to end a run."""
-        self._guard()
-        return await self._call("DELETE", target, f"{_run_path(uid)}?epoch={epoch}&reason={reason}", Accepted)
+        path = f"{_run_path(uid)}?epoch={epoch}&reason={reason}"
+        return await self._call("DELETE", target, path, Accepted, before=self._guard)
 
     async def _call(
         self,
@@ -157,12 +157,13 @@ class PodClient:
         *,
         body: bytes | None = None,
         seconds: float | None = None,
+        before: Callable[[], None] | None = None,
     ) -> A:
         pool = self._pool(target)
         pool.calls += 1
         try:
             limit = seconds or self._call_seconds
-            answer = await pool.connections.ask(method, path, self._headers(target), body, seconds=limit)
+            answer = await pool.connections.ask(method, path, self._headers(target), body, seconds=limit, before=before)
         except BROKEN as err:
             where = pool.origin.authority
             raise PodUnreachable(f"cannot call pod {target.pod_uid} at {where}: {words(err)}") from err

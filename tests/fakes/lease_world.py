@@ -21,6 +21,7 @@ class FaultyKube(MemoryKube):
         self.is_cut = False
         self.lost_answers = 0  # of the next writes
         self.hangs = False
+        self.answer_seconds = 0.0  # from the write to its answer
 
     async def merge_patch(
         self, resource: Resource, namespace: str | None, name: str, body: bytes, *, subresource: str | None = None
@@ -28,14 +29,14 @@ class FaultyKube(MemoryKube):
         """Patch, with the connection's faults."""
         await self._before()
         answer = await super().merge_patch(resource, namespace, name, body, subresource=subresource)
-        self._after()
+        await self._after()
         return answer
 
     async def create(self, resource: Resource, namespace: str | None, body: bytes, *, dry_run: bool = False) -> bytes:
         """Create, with the connection's faults."""
         await self._before()
         answer = await super().create(resource, namespace, body, dry_run=dry_run)
-        self._after()
+        await self._after()
         return answer
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> bytes:
@@ -50,7 +51,8 @@ class FaultyKube(MemoryKube):
         if self.is_cut:
             raise Unavailable("cannot call: cut")
 
-    def _after(self) -> None:
+    async def _after(self) -> None:
+        await asyncio.sleep(self.answer_seconds)
         if self.lost_answers:
             self.lost_answers -= 1
             raise Unavailable("cannot call: the answer was lost")

@@ -43,7 +43,8 @@ def test_another_term_begins_when_the_leader_dies(installed: Stage, fleet: Fleet
     fleet.start("run", steps=60, seconds=0.1, sleep_after=30, sleep_seconds=12)
     fleet.wait_step("run", 5)
     term = lease(installed)
-    uid = installed.get("pod", term["holderIdentity"], SYSTEM_NAMESPACE)["metadata"]["uid"]
+    leader = term["holderIdentity"].partition("_")[0]
+    uid = installed.get("pod", leader, SYSTEM_NAMESPACE)["metadata"]["uid"]
     os.kill(installed.pod_pid(uid, "operator"), signal.SIGKILL)
     installed.wait_for("another term", lambda: lease(installed)["leaseTransitions"] > term["leaseTransitions"], 30)
     fleet.start("new", steps=1)

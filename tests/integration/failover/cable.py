@@ -1,0 +1,79 @@
+"""A line between one operator and the API server: what goes in can be kept from coming out, and let go later.
+
+A network that fails does the same: nothing says so, and what was under way may still arrive when it is back,
+also after its sender is gone.
+"""
+
+import contextlib
+import socket
+import threading
+from typing import Final
+
+CHUNK_BYTES: Final = 65536
+
+
+class Cable:
+    """Listens on a port of its own and passes everything on to another; `close` it."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._up, self._down = threading.Event(), threading.Event()
+        self._sockets: set[socket.socket] = set()
+        self._holding: set[int] = set()  # connections on which something that the operator sent is kept
+        threading.Thread(target=self._accept, daemon=True).start()
+        self.mend()
+
+    @property
+    def connections_held(self) -> int:
+        """On how many connections something that the operator sent is kept."""
+        return len(self._holding)
+
+    def hold(self) -> None:
+        """Keep what the operator sends; what it is sent still arrives."""
+        self._up.clear()
+
+    def cut(self) -> None:
+        """Keep what either side sends."""
+        self._up.clear()
+        self._down.clear()
+
+    def mend(self) -> None:
+        """Let everything go."""
+        self._up.set()
+        self._down.set()
+
+    def close(self) -> None:
+        """End every connection."""
+        self.mend()
+        for each in [self._listener, *self._sockets]:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                far = socket.create_connection(("127.0.0.1", self._to))
+                self._sockets |= {near, far}
+                for ends in ((near, far, self._up), (far, near, self._down)):
+                    threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, sink: socket.socket, is_open: threading.Event) -> None:
+        """Until either end is closed; what was read before the source closed is still passed on.
+
+        Where something was kept, the end of its sender is not: a request whose sender hangs up is given up.
+        """
+        was_held = False
+        with contextlib.suppress(OSError):
+            while data := source.recv(CHUNK_BYTES):
+                if not is_open.is_set():
+                    was_held = True
+                    self._holding.add(source.fileno())
+                    is_open.wait()
+                sink.sendall(data)
+        if not was_held:
+            with contextlib.suppress(OSError):
+                sink.shutdown(socket.SHUT_WR)
