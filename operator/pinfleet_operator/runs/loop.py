@@ -29,6 +29,7 @@ from pinfleet_operator.work_queue import WorkQueue
 
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.25, 30.0
 REJECTED_RETRY_SECONDS = 300.0  # what the API server refuses as invalid is no better a second later
+BACKLOG_AT_ONCE, BACKLOG_PAUSE_SECONDS = 256, 0.002
 
 log = structlog.get_logger()
 
@@ -51,10 +52,11 @@ class RunLoop:
             settings=settings,
         )
         self._kept: dict[FleetKey, tuple[int, int]] = {}  # seconds and number of ended runs that each fleet keeps
+        self._clock, self._backlog = clock, list[str]()
         self.queue: WorkQueue[str] = WorkQueue()
 
     def start(self) -> None:
-        """Listen to every source of events, and make every known run due once."""
+        """Listen to every source of events, and note every known run: `work` makes each of them due once."""
         self._store.runs.on_change.append(self._run_changed)
         self._store.pods.on_change.append(self._pod_changed)
         self._store.on_fleet.append(self._fleet_changed)
@@ -63,12 +65,13 @@ class RunLoop:
         self._dispatch.on_pod.append(self._slots_changed)
         for pod in self._store.pods.all():
             self._situate.note_pod(pod, is_gone=False)
-        for run in self._store.runs.all():
-            self._run_changed(None, run)
+        known = [(run.phase != "Pending", run.uid) for run in self._store.runs.all()]
+        self._backlog = [uid for _, uid in sorted(known)]
 
     async def work(self) -> None:
         """Run the workers until cancelled."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._work_off_backlog())
             for _ in range(self._settings.run_workers):
                 group.create_task(self._worker())
 
@@ -79,6 +82,17 @@ class RunLoop:
                 await self.once(uid)
             finally:
                 self.queue.done(uid)
+            await asyncio.sleep(0)  # most passes wait for nothing: thousands in a row would keep the Lease from renewal
+
+    async def _work_off_backlog(self) -> None:
+        """Make the runs known at the start due, a few at a time: what happens meanwhile does not wait behind them."""
+        backlog, self._backlog = self._backlog, []
+        for uid in backlog:
+            run = self._store.runs.get(uid)
+            if run is not None:
+                self._run_changed(None, run)
+            while len(self.queue) >= BACKLOG_AT_ONCE:
+                await self._clock.sleep(BACKLOG_PAUSE_SECONDS)
 
     async def once(self, uid: str) -> None:
         """One pass over one run; whatever fails is looked at again after a while, and holds up no other run."""

@@ -10,7 +10,7 @@ import pytest
 from pinfleet_operator.errors import Bug
 from pinfleet_operator.kube.reflector import STALE_SECONDS
 from tests.fakes.faults import Answer, Break, Cut, Silence, is_list, is_resume, is_sync
-from tests.fakes.reflection import Bench
+from tests.fakes.reflection import Bench, Json
 
 
 async def test_a_snapshot_and_every_change_reach_the_sink_in_stream_order(bench: Bench) -> None:
@@ -34,6 +34,22 @@ async def test_the_snapshot_counts_only_after_the_bookmark_that_ends_it(bench: B
     assert bench.sink.objects == bench.truth()
     assert [call for call, _ in bench.sink.told] == ["replace"]
     assert not any("resourceVersion=" in request for request in bench.server.requests)
+
+
+async def test_a_snapshot_is_read_as_it_comes(bench: Bench) -> None:
+    """Objects are read one by one while they arrive: neither their texts nor the work pile up until the last."""
+    bench.create(*(f"run-{n}" for n in range(100)))
+    bench.server.inject(Break(after_lines=40, how="reset"), is_sync)
+    read: list[Json] = []
+    decode = bench.reflector._decode
+
+    def note(raw: bytes) -> Json:
+        read.append(decode(raw))
+        return read[-1]
+
+    bench.reflector._decode = note
+    await bench.synced()
+    assert len(read) == 40 + 100  # those of the stream that broke too
 
 
 @pytest.mark.parametrize("how", ["end", "reset", "truncate", "garbage"])
