@@ -9,25 +9,34 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from pinfleet.agent import Agent as Agent
+    from pinfleet.call import Call as Call
     from pinfleet.context import Ctx as Ctx
     from pinfleet.errors import AgentError as AgentError
     from pinfleet.errors import AmbiguousStep as AmbiguousStep
     from pinfleet.errors import BadDeclaration as BadDeclaration
     from pinfleet.errors import BadInput as BadInput
+    from pinfleet.errors import Denied as Denied
+    from pinfleet.errors import Expired as Expired
     from pinfleet.errors import Fenced as Fenced
     from pinfleet.errors import Incompatible as Incompatible
     from pinfleet.errors import JournalUnavailable as JournalUnavailable
     from pinfleet.errors import NestedStep as NestedStep
+    from pinfleet.errors import NotSent as NotSent
     from pinfleet.errors import NotStorable as NotStorable
+    from pinfleet.errors import OutcomeUnknown as OutcomeUnknown
     from pinfleet.errors import OutsideRun as OutsideRun
     from pinfleet.errors import Parked as Parked
+    from pinfleet.errors import ResultTooLarge as ResultTooLarge
     from pinfleet.errors import StepFailed as StepFailed
     from pinfleet.errors import ToolFailed as ToolFailed
+    from pinfleet.people import Approval as Approval
     from pinfleet.position import RunInfo as RunInfo
     from pinfleet.position import current as current
 
 _HOMES: Final = {
     "Agent": "pinfleet.agent",
+    "Approval": "pinfleet.people",
+    "Call": "pinfleet.call",
     "Ctx": "pinfleet.context",
     "RunInfo": "pinfleet.position",
     "current": "pinfleet.position",
@@ -37,13 +46,18 @@ _HOMES: Final = {
             "AmbiguousStep",
             "BadDeclaration",
             "BadInput",
+            "Denied",
+            "Expired",
             "Fenced",
             "Incompatible",
             "JournalUnavailable",
             "NestedStep",
+            "NotSent",
             "NotStorable",
+            "OutcomeUnknown",
             "OutsideRun",
             "Parked",
+            "ResultTooLarge",
             "StepFailed",
             "ToolFailed",
         ),

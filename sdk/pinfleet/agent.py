@@ -1,4 +1,4 @@
-"""What an author declares: an agent, its steps, its main.
+"""What an author declares: an agent, its steps and tools, its main.
 
 Outside a run a decorated function just runs, so an agent can be tested as plain Python. The manifest (names, signatures
 and code) is collected while the module is imported.
@@ -6,13 +6,15 @@ and code) is collected while the module is imported.
 
 import hashlib
 import inspect
-import typing
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property, wraps
-from types import CodeType, FunctionType
-from typing import Any, Final, ParamSpec, Protocol, TypeVar, overload
+from types import FunctionType
+from typing import Any, Concatenate, Final, Literal, ParamSpec, Protocol, TypeVar, overload
+from uuid import uuid4
 
+from pinfleet.call import Call
+from pinfleet.declared import RETRIED, StepSpec, ToolSpec, code_text, hints, plain_function, recorded_name
 from pinfleet.errors import BadDeclaration, OutsideRun
 from pinfleet.position import POSITION, PROCESS
 
@@ -30,39 +32,32 @@ class StepDecorator(Protocol):
     def __call__(self, function: Callable[P, R], /) -> Callable[P, Coroutine[Any, Any, R]]: ...
 
 
-@dataclass(frozen=True)
-class StepSpec:
-    """A declared step."""
+class ToolDecorator(Protocol):
+    """What ``@agent.tool(...)`` returns: callers never pass the call."""
 
-    name: str
-    function: FunctionType
-    signature: inspect.Signature
-    is_async: bool
-
-    @cached_property
-    def returns(self) -> Any:
-        """The declared return type; Any if there is none."""
-        return _hints(self.function).get("return", Any)
-
-    def named(self, args: tuple[object, ...], kwargs: dict[str, object]) -> dict[str, object]:
-        """Return a call's arguments by name, defaults included."""
-        bound = self.signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        return dict(bound.arguments)
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[Call, P], Coroutine[Any, Any, R]], /
+    ) -> Callable[P, Coroutine[Any, Any, R]]: ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[Call, P], R], /) -> Callable[P, Coroutine[Any, Any, R]]: ...
 
 
 class Agent:
-    """An agent: one main and the steps that it takes.
+    """An agent: one main, the steps that it takes and the tools that it uses.
 
     Args:
         name: For people.
         schema: Number of the shape of the run's state; raise it when recorded values no longer fit.
+        messages: Types of the messages that it receives. One that fits none of them is refused when it comes;
+            without them, ``ctx.receive`` refuses what does not fit the type that it waits for.
     """
 
-    def __init__(self, name: str, schema: int = 1) -> None:
+    def __init__(self, name: str, schema: int = 1, *, messages: tuple[type, ...] = ()) -> None:
         self.name = name
         self.schema = schema
-        self.steps: dict[str, StepSpec] = {}
+        self.messages = messages
+        self.steps: dict[str, StepSpec] = {}  # tools too
         self._main: list[FunctionType] = []  # one, or none yet
 
     @overload
@@ -70,8 +65,15 @@ class Agent:
     @overload
     def step(self, function: Callable[P, R], /) -> Callable[P, Coroutine[Any, Any, R]]: ...
     @overload
-    def step(self, *, name: str | None = None) -> StepDecorator: ...
-    def step(self, function: Any = None, *, name: str | None = None) -> Any:
+    def step(
+        self,
+        *,
+        name: str | None = None,
+        retries: int = 0,
+        retry_on: tuple[type[Exception], ...] = RETRIED,
+        tokens: Callable[[Any], int] | None = None,
+    ) -> StepDecorator: ...
+    def step(self, function: Any = None, *, name: str | None = None, **options: Any) -> Any:
         """Declare a function as a step: recorded once, never run again.
 
         A sync function becomes awaitable and runs in a thread of its own.
@@ -79,13 +81,80 @@ class Agent:
         Args:
             function: An async or sync function; methods, generators and other callables are refused by name.
             name: Recorded name, if not the function's; it must not change while runs are open.
+            **options: ``retries``: executions after the first one that failed with one of ``retry_on``, with backoff.
+                ``tokens``: returns how many tokens a result used.
 
         Raises:
             BadDeclaration: It cannot be a step.
         """
-        if function is None:
-            return lambda decorated: self._declare(decorated, name)
-        return self._declare(function, name)
+
+        def declare(decorated: Callable[..., Any]) -> Callable[..., Any]:
+            checked = plain_function(decorated, "step")
+            return self._declare(StepSpec(name or checked.__name__, checked, **options))
+
+        return declare if function is None else declare(function)
+
+    @overload
+    def tool(
+        self, function: Callable[Concatenate[Call, P], Coroutine[Any, Any, R]], /
+    ) -> Callable[P, Coroutine[Any, Any, R]]: ...
+    @overload
+    def tool(self, function: Callable[Concatenate[Call, P], R], /) -> Callable[P, Coroutine[Any, Any, R]]: ...
+    @overload
+    def tool(
+        self,
+        *,
+        name: str | None = None,
+        resend: bool = False,
+        reconcile: Callable[..., Any] | None = None,
+        safe: bool = False,
+        unknown: Literal["raise", "ask"] = "raise",
+        key_lifetime: timedelta = timedelta(hours=23),
+        call_timeout: timedelta = timedelta(minutes=10),
+        retries: int = 0,
+        retry_on: tuple[type[Exception], ...] = RETRIED,
+        tokens: Callable[[Any], int] | None = None,
+        approve: Callable[..., bool] | None = None,
+        show: tuple[str, ...] = (),
+        within: timedelta | None = None,
+        who: str = "",
+    ) -> ToolDecorator: ...
+    def tool(
+        self,
+        function: Any = None,
+        *,
+        name: str | None = None,
+        safe: bool = False,
+        unknown: Literal["raise", "ask"] = "raise",
+        **options: Any,
+    ) -> Any:
+        """Declare a function as a tool: a step that acts on the world, and takes a ``Call`` first.
+
+        The call is in the journal before the function runs. What is done on another pod with a call that has no
+        answer is the tool's policy: by default nobody knows, and the caller gets OutcomeUnknown.
+
+        Args:
+            function: As for a step; its first parameter is the Call, which callers do not pass.
+            name: Recorded name, if not the function's.
+            safe: It changes nothing: it may run any number of times.
+            unknown: ``ask`` lets a person decide whether a call of unknown outcome is sent again.
+            **options: ``resend``: the provider honours ``call.key``; the call is sent again with it, for
+                ``key_lifetime`` from its first send. ``reconcile``: takes the Call and arguments of the tool, by name;
+                returns the result of a call that acted, raises NotSent for one that did not. ``call_timeout``: then a
+                call without an answer is unknown. ``retries``, ``retry_on``, ``tokens``: as for a step. ``approve``:
+                of the arguments, whether a person must approve; that person sees the arguments that ``show`` names,
+                has ``within`` to answer, and is ``who`` in words.
+
+        Raises:
+            BadDeclaration: It cannot be a tool.
+        """
+
+        def declare(decorated: Callable[..., Any]) -> Callable[..., Any]:
+            checked = plain_function(decorated, "tool")
+            spec = ToolSpec(name or checked.__name__, checked, is_safe=safe, asks=unknown == "ask", **options)
+            return self._declare(spec.check())
+
+        return declare if function is None else declare(function)
 
     def main(self, function: Callable[..., Coroutine[Any, Any, R]]) -> Callable[..., Coroutine[Any, Any, R]]:
         """Declare the async function that is a run: ``main(ctx)`` or ``main(ctx, input)``.
@@ -93,7 +162,7 @@ class Agent:
         Raises:
             BadDeclaration: It cannot be one, or the agent has one.
         """
-        checked = _function(function, "main")
+        checked = plain_function(function, "main")
         if self._main:
             raise BadDeclaration(f"agent {self.name!r} has a main already: {self._main[0].__qualname__}")
         if not inspect.iscoroutinefunction(checked):
@@ -120,7 +189,7 @@ class Agent:
         parameters = list(inspect.signature(self.entry()).parameters.values())
         if len(parameters) < _MAIN_PARAMETERS:
             return None
-        return _hints(self.entry()).get(parameters[1].name, Any)
+        return hints(self.entry()).get(parameters[1].name, Any)
 
     @cached_property
     def manifest(self) -> str:
@@ -129,59 +198,26 @@ class Agent:
         declared = [("main", self.entry()), *((spec.name, spec.function) for spec in self.steps.values())]
         for name, function in sorted(declared, key=lambda item: item[0]):
             digest.update(f"{name}{inspect.signature(function)}\n".encode())
-            digest.update(_code_text(function.__code__).encode("utf-8", "surrogatepass"))
+            digest.update(code_text(function.__code__).encode("utf-8", "surrogatepass"))
         return digest.hexdigest()[:16]
 
-    def _declare(self, function: Callable[..., Any], name: str | None) -> Callable[..., Any]:
-        checked = _function(function, "step")
-        spec = StepSpec(
-            name or checked.__name__, checked, inspect.signature(checked), inspect.iscoroutinefunction(checked)
-        )
-        if spec.name in self.steps:
-            raise BadDeclaration(f"agent {self.name!r} has two steps named {spec.name!r}")
-        if not spec.name or "/" in spec.name or "#" in spec.name or spec.name.startswith("ctx."):
-            raise BadDeclaration(f"step name {spec.name!r} may not be empty, hold '/' or '#', or start with 'ctx.'")
-        self.steps[spec.name] = spec
+    def _declare(self, spec: StepSpec) -> Callable[..., Any]:
+        name = recorded_name(spec.name, spec.kind)
+        if name in self.steps:
+            raise BadDeclaration(f"agent {self.name!r} has two steps named {name!r}")
+        self.steps[name] = spec
 
-        @wraps(checked)
+        @wraps(spec.function)
         async def call(*args: object, **kwargs: object) -> object:
             position = POSITION.get()
             if position is not None:
                 return await position.execution.run_step(spec, args, kwargs)
             if PROCESS.serves:
-                raise OutsideRun(f"step {spec.name!r} was called without a run: in a bare thread, or in an executor")
-            return await checked(*args, **kwargs) if spec.is_async else checked(*args, **kwargs)
+                raise OutsideRun(f"{spec.kind} {name!r} was called without a run: in a bare thread, or in an executor")
+            given = (Call(uuid4().hex), *args) if isinstance(spec, ToolSpec) else args
+            return await spec.function(*given, **kwargs) if spec.is_async else spec.function(*given, **kwargs)
 
         return call
-
-
-def _function(candidate: object, role: str) -> FunctionType:
-    """Return the plain function that was decorated, or say why it is none."""
-    if not isinstance(candidate, FunctionType):
-        kind = type(candidate).__name__
-        raise BadDeclaration(f"a {role} must be a plain function; {candidate!r} is a {kind}")
-    name = candidate.__qualname__
-    parent = name.rpartition(".")[0]
-    first = next(iter(inspect.signature(candidate).parameters), "")
-    if (parent and not parent.endswith("<locals>")) or first in {"self", "cls"}:
-        raise BadDeclaration(f"{role} {name} is a method; its object would not be recorded. Use a function")
-    if inspect.isgeneratorfunction(candidate) or inspect.isasyncgenfunction(candidate):
-        raise BadDeclaration(f"{role} {name} is a generator; return a value instead")
-    if candidate.__name__ == "<lambda>":
-        raise BadDeclaration(f"a {role} needs a name that stays; a lambda has none")
-    return candidate
-
-
-def _hints(function: FunctionType) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(function)
-    except NameError as err:
-        raise BadDeclaration(f"{function.__qualname__}: cannot read its types: {err}") from err
-
-
-def _code_text(code: CodeType) -> str:
-    constants = (_code_text(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts)
-    return f"{code.co_code.hex()}|{'|'.join(constants)}|{code.co_names}"
 
 
 def as_agent(found: object, where: str) -> Agent:

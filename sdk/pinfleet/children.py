@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 from collections.abc import Awaitable, Coroutine, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pinfleet.errors import NestedStep, StepFailed
@@ -21,10 +22,13 @@ async def gather(
     """Run calls as known tasks, each in its own scope; see ``Ctx.gather``."""
     if position.step is not None:
         raise NestedStep(f"ctx.{kind} inside step {position.step}")
+    await run.boundary(position)
     n = run.identities.next(position.scope, f"ctx.{kind}").n
     room = asyncio.Semaphore(limit or max(1, len(calls)))
     scope = child_scope(position.scope, f"{kind}{n}")
-    tasks = [_child(run, call, child_scope(scope, str(i)), room) for i, call in enumerate(calls)]
+    tasks = [
+        _child(run, call, replace(position, scope=child_scope(scope, str(i))), room) for i, call in enumerate(calls)
+    ]
     if not tasks:
         return []
     try:
@@ -34,6 +38,7 @@ async def gather(
         for task in tasks:
             task.cancel()
         raise
+    run.identities.leave(scope)
     errors = [task.exception() for task in tasks if not task.cancelled()]
     failed = next((error for error in errors if error is not None), None)
     if failed is not None:
@@ -41,7 +46,7 @@ async def gather(
     return [task.result() for task in tasks]
 
 
-def _child(run: "Execution", call: Awaitable[Any], scope: str, room: asyncio.Semaphore) -> "asyncio.Task[Any]":
+def _child(run: "Execution", call: Awaitable[Any], position: Position, room: asyncio.Semaphore) -> "asyncio.Task[Any]":
     async def body() -> Any:
         with run.waiting.blocked():  # until its turn, it waits for siblings that are known
             await room.acquire()
@@ -50,7 +55,7 @@ def _child(run: "Execution", call: Awaitable[Any], scope: str, room: asyncio.Sem
         finally:
             room.release()
 
-    return start(run, contained(body()), Position(run, scope))
+    return start(run, contained(body()), position)
 
 
 def start(run: "Execution", body: Coroutine[Any, Any, Any], position: Position) -> "asyncio.Task[Any]":

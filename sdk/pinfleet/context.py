@@ -4,15 +4,18 @@ Everything here that could differ between two executions is recorded, so that a 
 """
 
 import random
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from uuid import UUID, uuid4
 
-from pinfleet import children, clock, stepping
+from pinfleet import children, clock, people, segments, stepping
 from pinfleet.identity import child_scope
+from pinfleet.people import Approval
 from pinfleet.position import POSITION, Position, RunInfo, current
+from pinfleet.timeouts import Timeout
 
 if TYPE_CHECKING:
     from pinfleet.runtime import Execution
@@ -39,7 +42,7 @@ class Ctx:
     @property
     def replaying(self) -> bool:
         """Whether recorded steps are still being read; code outside steps runs again then, and logs again."""
-        return self._execution.is_replaying
+        return self._execution.record.is_replaying
 
     async def sleep(self, duration: timedelta | float) -> None:
         """Wait; a long wait parks the run, which then has no pod.
@@ -48,7 +51,74 @@ class Ctx:
             duration: Length of time, or seconds.
         """
         length = duration if isinstance(duration, timedelta) else timedelta(seconds=duration)
-        await self._execution.waiting.sleep(self._position, length)
+        await self._execution.waiting.sleep(length)
+
+    async def receive(self, kind: type[T], *, within: timedelta | None = None) -> T:
+        """Return the next message of a type; the run parks until it comes.
+
+        A message that fits neither this type nor another that the agent declares is refused, visibly in the run's
+        status and log, and the wait goes on.
+
+        Args:
+            kind: A dataclass, msgspec or pydantic type, or plain JSON's.
+            within: How long to wait; None: for ever.
+
+        Raises:
+            Expired: No message came in time.
+        """
+        value: T = await self._execution.inbox.receive(kind, within)
+        return value
+
+    async def approve(
+        self, what: str, *, show: Mapping[str, object], within: timedelta | None = None, who: str = ""
+    ) -> Approval:
+        """Ask a person; the run parks until one decides.
+
+        Args:
+            what: Names the request; it must be the same on every execution.
+            show: What the person sees, and what the decision is bound to.
+            within: How long the person has; None: for ever.
+            who: Who may decide, in words for people.
+
+        Raises:
+            Denied: A person said no.
+            Expired: Nobody decided in time.
+        """
+        return await people.approve(self._execution, what, show, within, who)
+
+    def timeout(self, length: timedelta | float) -> Timeout:
+        """Bound the code inside ``async with``, as ``asyncio.timeout`` does; its expiry is recorded.
+
+        Args:
+            length: From when it is first entered, over pods and parking; a length of time, or seconds.
+        """
+        duration = length if isinstance(length, timedelta) else timedelta(seconds=length)
+        return Timeout(self._execution, self._position, duration)
+
+    async def restart(self, state: object) -> NoReturn:
+        """Begin the run's main again with another input, and an empty history; it does not return.
+
+        Bounds go on, and so do messages that nobody took. For agents that talk for ever: a replay reads the new
+        segment alone.
+
+        Args:
+            state: What main gets as its input from here on.
+        """
+        await segments.restart(self._execution, state)
+        raise AssertionError("the run goes on in its next segment")
+
+    def partial(self, value: object) -> None:
+        """Keep what the run leaves should it hit a limit; durable with the next step. The newest one counts."""
+        segments.keep_partial(self._execution, value)
+
+    def emit(self, value: object) -> None:
+        """Tell who watches this execution, best effort: nothing is recorded, and a replay may say it again."""
+        self._execution.emit(value)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that recorded steps used, by their ``tokens=`` hooks; over all executions of the run."""
+        return self._execution.handle.tokens
 
     @contextmanager
     def branch(self, key: str) -> Iterator[None]:
@@ -58,7 +128,7 @@ class Ctx:
             key: Names the branch; it must be the same on every execution.
         """
         here = self._position
-        token = POSITION.set(Position(here.execution, child_scope(here.scope, key), here.step))
+        token = POSITION.set(replace(here, scope=child_scope(here.scope, key)))
         try:
             yield
         finally:

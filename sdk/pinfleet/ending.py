@@ -53,15 +53,16 @@ def journal_lost(found: int, known: int) -> End:
     return End("failed", msgspec.json.encode(Outcome(error=Failure(type="JournalLost", message=message))))
 
 
-def limit(which: Any) -> End:
-    """Return the end of a run that used up steps, active seconds, or its deadline."""
-    return End("limit", msgspec.json.encode(Outcome(limit=which)))
+def limit(which: Any, partial: bytes | None = None) -> End:
+    """Return the end of a run that used up steps, active seconds, or its deadline; it leaves its partial result."""
+    outcome = Outcome(limit=which) if partial is None else Outcome(limit=which, result=msgspec.Raw(partial))
+    return End("limit", msgspec.json.encode(outcome))
 
 
-def of_reason(reason: EndReason) -> End:
+def of_reason(reason: EndReason, partial: bytes | None = None) -> End:
     """Return the end that a DELETE or an offer's ``end`` asks for."""
     if reason in {"deadline", "active"}:
-        return limit(reason)
+        return limit(reason, partial)
     if reason == "attempts":
         failure = Failure(type="AttemptsExhausted", message="its executions kept ending without an outcome")
         return End("failed", msgspec.json.encode(Outcome(error=failure)))

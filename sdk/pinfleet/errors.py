@@ -11,6 +11,10 @@
     +-- AmbiguousStep        two calls of one name overlapped in one scope
     +-- Incompatible         the journal does not fit this code
     +-- ResultTooLarge       the run's result is over its limit
+    +-- Denied               a person said no
+    +-- Expired              nobody answered in time: no message, no decision
+    +-- OutcomeUnknown       a call was begun, and nobody knows whether it acted
+    +-- NotSent              raised by ``reconcile=``: the provider does not know the call, so it may be sent
     +-- StepFailed           a step raised; the same live and on replay
     |   +-- NotStorable      a value that the journal cannot hold
     |   `-- ToolFailed       a tool raised
@@ -61,6 +65,38 @@ class Incompatible(AgentError):
 
 class ResultTooLarge(AgentError):
     """The run's result is over the size that the run object holds."""
+
+
+class Denied(AgentError):
+    """A person decided against what was asked.
+
+    Args:
+        what: What was asked.
+        by: Who decided.
+        comment: What that person said.
+    """
+
+    def __init__(self, what: str, by: str, comment: str = "") -> None:
+        super().__init__(f"{what}: denied by {by}" + (f": {comment}" if comment else ""))
+        self.what = what
+        self.by = by
+        self.comment = comment
+
+
+class Expired(AgentError):
+    """Nobody answered in time."""
+
+
+class OutcomeUnknown(AgentError):
+    """A call was begun and has no answer: it may have acted, or not.
+
+    It is no ToolFailed: code that tries another way after a failure must not do so after this. A tool may raise it
+    itself, where its provider leaves it in doubt.
+    """
+
+
+class NotSent(AgentError):
+    """A ``reconcile=`` function says that the provider does not know the call."""
 
 
 class StepFailed(AgentError):

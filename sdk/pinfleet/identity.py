@@ -6,6 +6,8 @@ calls that overlap have no order, so they have no n: they are refused, on the fi
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final, NamedTuple
 
 from pinfleet.errors import AmbiguousStep
@@ -43,10 +45,14 @@ def wait_id(key: StepKey) -> str:
 
 
 class Identities:
-    """Hands out the identities of one execution of one run."""
+    """Hands out the identities of one execution of one run.
 
-    def __init__(self) -> None:
-        self._counts: Counter[tuple[str, str]] = Counter()
+    Args:
+        counts: What the segments before used: identities go on over a restart.
+    """
+
+    def __init__(self, counts: Iterable[StepKey] = ()) -> None:
+        self._counts: Counter[tuple[str, str]] = Counter({(key.scope, key.name): key.n for key in counts})
         self._open: set[tuple[str, str]] = set()
 
     def begin(self, scope: str, name: str) -> StepKey:
@@ -65,10 +71,30 @@ class Identities:
         self._open.add(place)
         return self.next(scope, name)
 
+    @contextmanager
+    def held(self, scope: str, name: str) -> Iterator[StepKey]:
+        """Give the identity of a call for as long as it lasts; see ``begin``."""
+        key = self.begin(scope, name)
+        try:
+            yield key
+        finally:
+            self.finish(key)
+
     def next(self, scope: str, name: str) -> StepKey:
         """Return the identity of a call that cannot overlap, such as reading the clock."""
         self._counts[scope, name] += 1
         return StepKey(scope, name, self._counts[scope, name])
+
+    def counts(self) -> list[StepKey]:
+        """Return the newest identity of every name in every scope that may come again."""
+        return [StepKey(scope, name, n) for (scope, name), n in sorted(self._counts.items())]
+
+    def leave(self, scope: str) -> None:
+        """A scope and those inside it never come again."""
+        inside = scope + "/"
+        gone = [place for place in self._counts if place[0] == scope or place[0].startswith(inside)]
+        for place in gone:
+            del self._counts[place]
 
     def finish(self, key: StepKey) -> None:
         """The call is over, however it ended."""

@@ -4,15 +4,19 @@ A context variable carries it, so it follows tasks and the SDK's own threads, an
 executor has none.
 """
 
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pinfleet.errors import OutsideRun
+from pinfleet.errors import OutsideRun, RunStopped
 from pinfleet.identity import StepKey
 
 if TYPE_CHECKING:
     from pinfleet.runtime import Execution
+    from pinfleet.timeouts import Timeout
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,23 @@ class Position:
     execution: "Execution"
     scope: str
     step: StepKey | None = None  # the step whose body runs here
+    timeouts: tuple["Timeout", ...] = ()  # of ctx.timeout, the outermost first
+
+    @contextmanager
+    def crossing(self) -> Iterator[None]:
+        """Tell the timeouts around when what is recorded inside them was given to the code."""
+        try:
+            yield
+        except (asyncio.CancelledError, RunStopped, GeneratorExit):
+            raise
+        except BaseException:
+            self._crossed()
+            raise
+        self._crossed()
+
+    def _crossed(self) -> None:
+        for timeout in self.timeouts:
+            timeout.crossed()
 
 
 POSITION: Final[ContextVar[Position | None]] = ContextVar("pinfleet_position", default=None)

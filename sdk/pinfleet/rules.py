@@ -28,6 +28,8 @@ class Rules:
     cancel_grace: bool = True  # rule 10: the pod commits the end itself when the code does not stop
     pod_uid: bool = True  # rule 12: a call that means another pod is refused
     journal_epoch: bool = True  # rule 13: a refusal reports the journal's epoch
+    intent_first: bool = True  # a tool's key is durable before its call
+    request_hash: bool = True  # an approval is bound to what was asked, not to its place
     timers_fired: bool = True  # rule 15: a timer that the offer names fires, whatever this clock says
     stale_epoch: bool = True  # an offer below the epoch that this pod knows is refused
 

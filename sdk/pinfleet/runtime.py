@@ -9,18 +9,22 @@ slot is held until its tasks and threads are gone. Everything here runs on the l
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from pinfleet import children, clock, ending, stepping
-from pinfleet.agent import Agent, StepSpec
+from pinfleet import calling, children, clock, ending, stepping
+from pinfleet.admission import Admission, Stop
+from pinfleet.agent import Agent
+from pinfleet.bodies import Given
 from pinfleet.context import Ctx
+from pinfleet.declared import StepSpec, ToolSpec
 from pinfleet.errors import Fenced, Incompatible, Parked, RunStopped
-from pinfleet.identity import Identities, StepKey
+from pinfleet.identity import Identities
+from pinfleet.inbox import Inbox
 from pinfleet.journal.handle import RunHandle
-from pinfleet.journal.interface import Batch, CommitResult, End, History, StepRow, WaitRow
+from pinfleet.journal.interface import Batch, End, History
 from pinfleet.position import Position
-from pinfleet.reports import Assignment, Ended, Place, Reporter
+from pinfleet.record import Earlier, Record
+from pinfleet.reports import Assignment, Ended, News, Place, Progress, Reporter
 from pinfleet.slot import Slot
 from pinfleet.waiting import Waiting
 from pinfleet.wire import EndReason, RunState, Wait
@@ -28,47 +32,52 @@ from pinfleet.wire import EndReason, RunState, Wait
 _LOG: Final = logging.getLogger("pinfleet.run")
 
 
-@dataclass(frozen=True, slots=True)
-class _Stop:
-    """Why the runtime stops a run whose code has not ended."""
+class Execution(Admission):
+    """One execution of one run.
 
-    kind: Literal["park", "drain", "cancel", "limit", "fenced"]
-    reason: EndReason = "cancel"
-    fence: CommitResult | None = None
+    Args:
+        agent: Whose code it executes.
+        assignment: What the offer said.
+        handle: The run's hold on the journal.
+        history: What the journal holds.
+        place: This pod.
+        report: Hears what becomes of it.
+    """
 
-
-@dataclass(eq=False)
-class Execution:
-    """One execution of one run."""
-
-    agent: Agent
-    assignment: Assignment
-    handle: RunHandle
-    history: History
-    place: Place
-    report: Reporter
-    identities: Identities = field(default_factory=Identities)
-    compensations: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
-    in_flight: int = 0  # steps that execute now
-
-    def __post_init__(self) -> None:
-        self.manifest = self.agent.manifest
+    def __init__(
+        self,
+        agent: Agent,
+        assignment: Assignment,
+        handle: RunHandle,
+        history: History,
+        place: Place,
+        report: Reporter,
+    ) -> None:
+        super().__init__(handle)
+        self.agent = agent
+        self.assignment = assignment
+        self.place = place
+        self.report = report
+        self.manifest = agent.manifest
+        self.record = Record(history, place.rules)
+        self.identities = Identities(self.record.earlier.counts)
+        self.compensations: list[Callable[[], Awaitable[None]]] = []
+        self.partial = assignment.partial
         self.waiting = Waiting(self)
-        self._unread = set(self.history.steps)
-        self._attempts = 0
-        self._draining = False
-        self._stop: _Stop | None = None
-        self._stop_asked = asyncio.Event()
-        self._closed = asyncio.Event()
+        self.inbox = Inbox(self)
         self.slot = Slot(self.waiting)
-        self.handle.on_fenced = lambda result: self._ask(_Stop("fenced", fence=result))
-        self.waiting.fire(self.assignment.timers_fired if self.place.rules.timers_fired else ())
+        self.restarts = False  # a new segment was begun: the run goes on with another execution
+        self._attempts = 0
+        self._emitted = 0
+        self._arrivals: set[asyncio.Task[None]] = set()
+        handle.on_fenced = lambda result: self._ask(Stop("fenced", fence=result))
+        self._hear(self.assignment.news)
 
     # -- asked from outside --------------------------------------------------------------------------------------
 
     def cancel(self, reason: EndReason) -> None:
         """End the run; its code sees it at its next await."""
-        self._ask(_Stop("cancel", reason))
+        self._ask(Stop("cancel", reason))
 
     def drain(self) -> None:
         """Stop at the next step boundary."""
@@ -77,67 +86,51 @@ class Execution:
 
     def fence(self) -> None:
         """Stop: the pod knows that another execution has the run."""
-        self._ask(_Stop("fenced"))
+        self._ask(Stop("fenced"))
 
-    def fire(self, timers: tuple[str, ...]) -> None:
-        """Fire the timers that an offer names."""
+    def update(self, news: News) -> None:
+        """Take what another offer brings."""
+        self._hear(news)
+        task = asyncio.get_running_loop().create_task(self._deliver(news))
+        self._arrivals.add(task)
+        task.add_done_callback(self._arrivals.discard)
+
+    def _hear(self, news: News) -> None:
         if self.place.rules.timers_fired:
-            self.waiting.fire(timers)
+            self.waiting.fire(news.timers_fired)
+        if news.previous_gone:
+            self._previous_gone.set()
+
+    async def _deliver(self, news: News) -> None:
+        try:
+            await self.inbox.deliver(news.messages, news.decisions)
+        except RunStopped:
+            return  # it comes again with the next offer
+        finally:
+            self.settle()
 
     # -- asked by steps and waits --------------------------------------------------------------------------------
 
     async def run_step(self, spec: StepSpec, args: tuple[object, ...], kwargs: dict[str, object]) -> Any:
-        """Read or execute a step."""
-        return await stepping.run_step(self, spec, args, kwargs)
+        """Read or execute a step or a tool."""
+        given = Given(args, kwargs)
+        if isinstance(spec, ToolSpec):
+            return await calling.run_tool(self, spec, given)
+        return await stepping.run_step(self, spec, given)
 
-    def recorded_step(self, key: StepKey) -> StepRow | None:
-        """Return the step's row, if it has one."""
-        self._unread.discard(key)
-        return self.history.steps.get(key) if self.place.rules.replay else None
+    async def restart(self, earlier: Earlier) -> None:
+        """Begin a new segment; never returns."""
+        self._ask(Stop("restart", earlier=earlier))
+        await self.hold()
 
-    def recorded_wait(self, key: StepKey) -> WaitRow | None:
-        """Return the wait's row, if it has one."""
-        return self.history.waits.get(key)
+    def emit(self, value: object) -> None:
+        """Tell who watches; numbered, so that a watcher drops what a stale owner still says."""
+        self._emitted += 1
+        self.place.trace("emit", self.assignment.uid, epoch=self.handle.epoch, seq=self._emitted, value=value)
 
-    @property
-    def is_replaying(self) -> bool:
-        """Whether recorded steps are left to read."""
-        return bool(self._unread)
-
-    @property
-    def is_stopping(self) -> bool:
-        """Whether the run is over here."""
-        return self._stop is not None
-
-    async def gate(self) -> None:
-        """Return only while the run goes on: a drain or a stop is a boundary that nothing crosses."""
-        if self._draining or self._stop is not None:
-            self.settle()
-            await self.hold()
-
-    async def admit(self) -> None:
-        """Let a step begin, if there is one left; ``leave`` must follow."""
-        await self.gate()
-        if self.handle.steps + self.in_flight >= self.handle.max_steps:
-            self.out_of_steps()
-            await self.hold()
-        self.in_flight += 1
-
-    def leave(self) -> None:
-        """A step is over, however it ended."""
-        self.in_flight -= 1
-        self.settle()
-
-    def out_of_steps(self) -> None:
-        """The run may take no more steps."""
-        self._ask(_Stop("limit"))
-
-    async def hold(self) -> None:
-        """Never return: known code is cancelled here, other code is told that the run stopped."""
-        if not self.waiting.knows(asyncio.current_task()):
-            await self._closed.wait()
-            self.handle.require_open()
-        await asyncio.Event().wait()
+    def knows(self, task: "asyncio.Task[object] | None") -> bool:
+        """Whether the runtime cancels this task itself."""
+        return self.waiting.knows(task)
 
     def next_attempt(self) -> int:
         """Return a number that tells two executions under one epoch apart."""
@@ -149,6 +142,12 @@ class Execution:
     async def run(self) -> None:
         """Execute until the run stops here and no code of it is left."""
         self._warn_if_changed()
+        try:
+            await self.inbox.deliver(self.assignment.news.messages, self.assignment.news.decisions)
+        except RunStopped:
+            self._report_fenced()
+            await self._clear()
+            return
         root = children.start(self, self._main(), Position(self, ""))
         asked = asyncio.ensure_future(self._stop_asked.wait())
         await asyncio.wait({root, asked}, return_when=asyncio.FIRST_COMPLETED)
@@ -158,7 +157,7 @@ class Execution:
             if root.done() and (self._stop is None or not isinstance(error, RunStopped | asyncio.CancelledError)):
                 await self._conclude(root, error)
             else:
-                await self._halt(self._stop or _Stop("fenced"))
+                await self._halt(self._stop or Stop("fenced"))
         except RunStopped:
             self._report_fenced()
         finally:
@@ -167,19 +166,19 @@ class Execution:
     async def _main(self) -> Any:
         """Call the author's main; SystemExit must not end the pod."""
         kind = self.agent.input_type
-        arguments = [] if kind is None else [ending.read_input(self.assignment.input, kind)]
+        text = self.record.earlier.input
+        arguments = [] if kind is None else [ending.read_input(self.assignment.input if text is None else text, kind)]
         return await children.contained(self.agent.entry()(Ctx(self), *arguments))
 
     async def _conclude(self, root: "asyncio.Task[Any]", error: BaseException | None) -> None:
         """Commit the end that the code reached."""
         if isinstance(error, Incompatible):
-            self.handle.close(Fenced)
-            self._report("incompatible", outcome=ending.failed(error).outcome)
+            self._report_incompatible(error)
             return
         end = ending.failed(error) if error is not None else ending.succeeded(root.result())
         await self._end(end)
 
-    async def _halt(self, stop: _Stop) -> None:
+    async def _halt(self, stop: Stop) -> None:
         """Close the handle, commit what the stop asks for, report it."""
         _LOG.info("run stops", extra={"run": self.assignment.uid, "kind": stop.kind, "reason": stop.reason})
         if stop.kind == "park":
@@ -191,7 +190,13 @@ class Execution:
             self._close(Parked)
             self._report("drained")
         elif stop.kind == "limit":
-            await self._end(ending.limit("steps"))
+            await self._end(ending.limit("steps", self.partial))
+        elif stop.kind == "incompatible" and stop.error is not None:
+            self._report_incompatible(stop.error)
+        elif stop.kind == "restart" and stop.earlier is not None:
+            self._close(Fenced)
+            await self.handle.commit(Batch(restart=stop.earlier.text()), closing=True)
+            self.restarts = True
         elif stop.kind == "cancel":
             await self._cancelled(stop.reason)
         else:
@@ -203,7 +208,7 @@ class Execution:
         self._cancel_code()
         if self.waiting.tasks:
             await asyncio.wait(self.waiting.tasks)
-        await self._end(ending.of_reason(reason))
+        await self._end(ending.of_reason(reason, self.partial))
         for compensation in reversed(self.compensations):
             try:
                 async with asyncio.timeout(self.place.cancel_grace_seconds):
@@ -223,7 +228,8 @@ class Execution:
         self._close(Fenced)
         self._cancel_code()
         await self.slot.until_free(self.assignment.uid)
-        self.report.stopped(self.assignment.uid)
+        if not self.restarts:
+            self.report.stopped(self.assignment.uid)
 
     # -- inside --------------------------------------------------------------------------------------------------
 
@@ -235,29 +241,20 @@ class Execution:
     def _settle(self) -> None:
         if self._stop is not None:
             return
-        if self.in_flight:
+        if self.in_flight or self._arrivals:
             self.progressed()
         elif self._draining:
-            self._ask(_Stop("drain"))
+            self._ask(Stop("drain"))
         elif self.waiting.may_park(clock.now().wall, self.place.park_after_seconds):
-            self._ask(_Stop("park"))
+            self._ask(Stop("park"))
         else:
             self.progressed()
 
     def progressed(self) -> None:
         """Report steps and waits."""
         run = self.assignment
-        self.report.progressed(run.uid, self.handle.epoch, self.handle.steps, self.waiting.listed())
-
-    def _ask(self, stop: _Stop) -> None:
-        if self._stop is None:
-            self._stop = stop
-            self._stop_asked.set()
-
-    def _close(self, reason: type[RunStopped]) -> None:
-        self.handle.close(reason)
-        self._stop = self._stop or _Stop("fenced")
-        self._closed.set()
+        progress = Progress(self.handle.steps, self.waiting.listed(), self.inbox.seen, self.partial)
+        self.report.progressed(run.uid, self.handle.epoch, progress)
 
     def _cancel_code(self) -> None:
         for task in self.waiting.tasks:
@@ -278,11 +275,19 @@ class Execution:
         journal_epoch: int | None = None,
     ) -> None:
         run = self.assignment
-        ended = Ended(run.uid, self.handle.epoch, state, self.handle.steps, outcome, waiting_for, journal_epoch)
-        self.report.ended(ended)
+        self.report.ended(
+            Ended(
+                run.uid, self.handle.epoch, state, self.handle.steps, outcome, waiting_for, journal_epoch,
+                self.inbox.seen,
+            )
+        )  # fmt: skip
+
+    def _report_incompatible(self, error: Incompatible) -> None:
+        self._close(Fenced)
+        self._report("incompatible", outcome=ending.failed(error).outcome)
 
     def _warn_if_changed(self) -> None:
-        rows = self.history.steps.values()
+        rows = self.record.history.steps.values()
         if any(row.version == self.place.version and row.manifest != self.manifest for row in rows):
             _LOG.warning(
                 "the code changed inside one version: is its image tag mutable?", extra={"run": self.assignment.uid}

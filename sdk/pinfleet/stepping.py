@@ -1,20 +1,19 @@
-"""One call of a step: read from the journal, or executed and recorded."""
+"""One call of a step, or one recorded value: read from the journal, or made and recorded."""
 
 import asyncio
-import contextvars
-import json
 import logging
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from pinfleet import clock, values
-from pinfleet.agent import StepSpec
-from pinfleet.errors import AmbiguousStep, NestedStep, NotStorable, OutsideRun, RunStopped, StepFailed, describe
+from pinfleet import bodies, clock, values
+from pinfleet.bodies import Done, Given
+from pinfleet.declared import StepSpec
+from pinfleet.errors import NestedStep, OutsideRun
 from pinfleet.identity import StepKey
 from pinfleet.journal.handle import StepsUsedUp
-from pinfleet.journal.interface import Batch, StepRow, StepStatus
+from pinfleet.journal.interface import Batch, StepRow
 from pinfleet.position import POSITION, Position
 
 if TYPE_CHECKING:
@@ -22,162 +21,84 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _LOG: Final = logging.getLogger("pinfleet.run")
-_MISUSE: Final = (NestedStep, OutsideRun, AmbiguousStep)
-"""Mistakes in the code around steps: said to the author, recorded as nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Done:
-    """What a step's body gave."""
+def place_of(run: "Execution", what: str) -> Position:
+    """Return where a step, tool or wait is called, if it may be called there.
 
-    status: StepStatus
-    text: bytes  # JSON of the value, or of the failure
-    value: Any = None  # as it comes back from the text, so that live and replay are the same
-    error: StepFailed | None = None
-    cause: BaseException | None = None
-
-
-async def run_step(run: "Execution", spec: StepSpec, args: tuple[object, ...], kwargs: dict[str, object]) -> Any:
-    """Return the step's value, or raise its failure; the same live and on replay."""
+    Raises:
+        OutsideRun: No run's code calls.
+        NestedStep: A step's body calls.
+    """
     position = POSITION.get()
     if position is None:
-        raise OutsideRun(f"step {spec.name!r} has no run")
+        raise OutsideRun(f"{what} has no run")
     if position.step is not None:
-        raise NestedStep(f"step {spec.name!r} was called inside step {position.step}; only the outer one is recorded")
+        raise NestedStep(f"{what} was called inside step {position.step}; only the outer one is recorded")
     run.handle.require_open()
-    key = run.identities.begin(position.scope, spec.name)
-    try:
-        arguments = values.arguments(spec.named(args, kwargs), spec.name)
-        row = run.recorded_step(key)
+    return position
+
+
+async def run_step(run: "Execution", spec: StepSpec, given: Given) -> Any:
+    """Return the step's value, or raise its failure; the same live and on replay."""
+    position = place_of(run, f"step {spec.name!r}")
+    with run.identities.held(position.scope, spec.name) as key, position.crossing():
+        arguments = values.arguments(spec.named(given.args, given.kwargs), spec.name)
+        await run.boundary(position)
+        row = run.record.step(key)
         if row is not None:
-            return _replayed(spec, row, arguments)
-        await run.admit()
-        try:
-            return await _executed(run, spec, Position(run, position.scope, key), arguments, (args, kwargs))
-        finally:
-            run.leave()
-    finally:
-        run.identities.finish(key)
+            if row.arguments != arguments:
+                _LOG.warning(
+                    "a recorded step is called with other arguments; the record stands", extra={"step": str(key)}
+                )
+            return bodies.replayed(spec, row)
+        async with run.admitted(position):
+            done = await _executed(run, spec, replace(position, step=key), arguments, given)
+        return done.give()
 
 
-def _replayed(spec: StepSpec, row: StepRow, arguments: bytes) -> Any:
-    if row.arguments != arguments:
-        _LOG.warning("a recorded step is called with other arguments; the record stands", extra={"step": str(row.key)})
-    if row.status == "ok":
-        return values.decode(row.result, spec.returns, spec.name)
-    failure = json.loads(row.result)
-    if failure["type"] == "NotStorable" and "field" in failure:
-        raise NotStorable(failure["step"], failure["field"], failure["why"])
-    raise StepFailed(failure["type"], failure["message"])
-
-
-async def _executed(
-    run: "Execution",
-    spec: StepSpec,
-    position: Position,
-    arguments: bytes,
-    call: tuple[tuple[object, ...], dict[str, object]],
-) -> Any:
+async def _executed(run: "Execution", spec: StepSpec, position: Position, arguments: bytes, given: Given) -> Done:
     key = position.step
     assert key is not None  # noqa: S101 - the caller set it
     await run.handle.flush()  # a recorded value that the step is given must be durable before it acts on it
     begun = clock.now().wall
-    done = await _body(run, spec, position, call)
+    done = await _body(run, spec, position, given)
+    await record(run, spec, key, done, arguments, begun)
+    return done
+
+
+async def record(run: "Execution", spec: StepSpec, key: StepKey, done: Done, arguments: bytes, begun: datetime) -> None:
+    """Commit what a step or a tool gave."""
     row = StepRow(
-        key=key, kind="step", status=done.status, arguments=arguments, result=done.text, manifest=run.manifest,
+        key=key, kind=spec.kind, status=done.status, arguments=arguments, result=done.text, manifest=run.manifest,
         attempt=run.next_attempt(), begun=begun, committed=clock.now().wall,
     )  # fmt: skip
+    tokens = spec.tokens(done.value) if spec.tokens is not None and done.status == "ok" else 0
     try:
-        await run.handle.commit(Batch(steps=(row,)))
+        await run.handle.commit(Batch(steps=(row,), tokens=tokens))
     except StepsUsedUp:
         run.out_of_steps()
         await run.hold()
     run.progressed()
-    if done.error is not None:
-        raise done.error from done.cause
-    return done.value
 
 
-async def _body(
-    run: "Execution", spec: StepSpec, position: Position, call: tuple[tuple[object, ...], dict[str, object]]
-) -> _Done:
+async def _body(run: "Execution", spec: StepSpec, position: Position, given: Given) -> Done:
     """Run the author's function; its failure is a value, a stop of the run is not."""
-    args, kwargs = call
-    token = POSITION.set(position)
+
+    async def once() -> Any:
+        run.place.trace("step", run.assignment.uid, key=position.step)
+        return await bodies.call(run, spec, position, given)
+
     try:
-        value = await (spec.function(*args, **kwargs) if spec.is_async else _in_thread(run, spec, args, kwargs))
-        text = values.encode(value, spec.name)
-        return _Done("ok", text, values.decode(text, spec.returns, spec.name))
-    except (RunStopped, GeneratorExit, *_MISUSE):
+        return bodies.succeeded(spec, await bodies.retried(run, spec, once))
+    except bodies.NOT_RECORDED:
         raise
     except asyncio.CancelledError as err:
-        if run.is_stopping or _is_cancelled():
+        if run.is_stopping or bodies.is_cancelled():
             raise
-        return _failed(err)  # the step cancelled something of its own
+        return bodies.failed(spec, err)  # the step cancelled something of its own
     except BaseException as err:  # noqa: BLE001 - also SystemExit: it ends the step, never the pod
-        return _failed(err)
-    finally:
-        POSITION.reset(token)
-
-
-def _is_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
-def _failed(err: BaseException) -> _Done:
-    kind, message = describe(err)
-    failure = {"type": kind, "message": message}
-    error: StepFailed
-    if isinstance(err, NotStorable):
-        failure |= {"step": err.step, "field": err.field, "why": err.why}
-        error = NotStorable(err.step, err.field, err.why)
-    else:
-        error = StepFailed(kind, message)
-    return _Done("failed", values.encode(failure, "failure"), error=error, cause=err)
-
-
-async def _in_thread(run: "Execution", spec: StepSpec, args: tuple[object, ...], kwargs: dict[str, object]) -> Any:
-    """Run a sync step in a daemon thread with this context; the run's slot is held until the thread ends."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[Any] = loop.create_future()
-    context = contextvars.copy_context()
-
-    def finish(value: object, error: BaseException | None) -> None:
-        run.slot.thread_ended(thread)
-        if future.done():
-            return
-        if error is None:
-            future.set_result(value)
-        else:
-            future.set_exception(_Carried(error))
-
-    def work() -> None:
-        value, error = None, None
-        try:
-            value = context.run(spec.function, *args, **kwargs)
-        except BaseException as err:  # noqa: BLE001 - carried to who awaits the step
-            error = err
-        try:
-            loop.call_soon_threadsafe(finish, value, error)
-        except RuntimeError:  # the loop is closed: the process ends
-            return
-
-    thread = threading.Thread(target=work, name=f"pinfleet-step-{spec.name}", daemon=True)
-    run.slot.thread_began(thread)
-    thread.start()
-    try:
-        return await future
-    except _Carried as carried:
-        raise carried.error from None
-
-
-class _Carried(Exception):
-    """Carries any error through a future, which does not take SystemExit or StopIteration."""
-
-    def __init__(self, error: BaseException) -> None:
-        super().__init__()
-        self.error = error
+        return bodies.failed(spec, err)
 
 
 def _value_row(run: "Execution", key: StepKey, text: bytes) -> StepRow:
@@ -195,7 +116,7 @@ def value(run: "Execution", position: Position, name: str, make: Callable[[], _T
         raise NestedStep(f"{name} inside step {position.step}: a step's own values are not recorded")
     run.handle.require_open()
     key = run.identities.next(position.scope, name)
-    row = run.recorded_step(key)
+    row = run.record.step(key)
     if row is not None:
         return values.decode(row.result, kind, name)  # type: ignore[no-any-return]
     made = make()

@@ -4,24 +4,37 @@ The root and the children of gather and map are known; a task of the author's ow
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from pinfleet import clock
-from pinfleet.errors import NestedStep
 from pinfleet.identity import StepKey, wait_id
 from pinfleet.journal.interface import Batch, WaitRow
 from pinfleet.position import Position
-from pinfleet.wire import WAITS_LIMIT, Wait
+from pinfleet.stepping import place_of
+from pinfleet.wire import WAIT_ID_LIMIT, WAITS_LIMIT, Wait
 
 if TYPE_CHECKING:
     from pinfleet.runtime import Execution
 
 _CODE: Final = "code"
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
+_NOTHING: Final = b"{}"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a wait says of itself, beside its row."""
+
+    name: str = ""  # "": the row's
+    who: str = ""  # who may decide
+    is_ready: Callable[[], bool] = lambda: False  # whether what is waited for is there
+    shown: Callable[[], bytes | None] = lambda: None  # JSON object for people
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +42,17 @@ class _Open:
     """A wait that somebody awaits in this process."""
 
     row: WaitRow
+    asked: Asked
     fired: "asyncio.Future[None]"
+
+    def wire(self) -> Wait:
+        """Return how the wait is listed."""
+        row = self.row
+        return Wait(
+            id=wait_id(row.key), kind=row.kind, name=(self.asked.name or row.key.name)[:WAIT_ID_LIMIT],
+            until=row.until, since=row.since, hash=row.request_hash, who=self.asked.who[:WAIT_ID_LIMIT],
+            shown=msgspec.Raw(self.asked.shown() or row.shown or _NOTHING),
+        )  # fmt: skip
 
 
 class Waiting:
@@ -47,50 +70,93 @@ class Waiting:
 
     # -- the code's side -----------------------------------------------------------------------------------------
 
-    async def sleep(self, position: Position, length: timedelta) -> None:
+    async def sleep(self, length: timedelta) -> None:
         """Wait until the time is over; recorded when it begins, and, with the next commit, when it ends."""
         run = self._execution
-        if position.step is not None:
-            raise NestedStep(f"ctx.sleep inside step {position.step}: a step cannot wait")
-        run.handle.require_open()
-        key = run.identities.begin(position.scope, "ctx.sleep")
-        try:
-            row = run.recorded_wait(key)
-            if row is None:
-                await run.gate()
-                since = clock.now().wall
-                row = WaitRow(key=key, kind="Timer", since=since, until=since + length)
-                await run.handle.commit(Batch(waits=(row,)))
+        position = place_of(run, "ctx.sleep")
+        with run.identities.held(position.scope, "ctx.sleep") as key, position.crossing():
+            row = await self.begin(position, key, "Timer", length)
             if row.answer is not None:
                 return
-            await self._until_due(row)
+            await self.until(position, row, Asked())
             run.handle.later(wait=replace(row, answer=b'"fired"', answered=clock.now().wall))
-        finally:
-            run.identities.finish(key)
 
-    async def _until_due(self, row: WaitRow) -> None:
-        """Return when the timer is due by this clock, or by an offer that names it (rule 15)."""
-        left = _seconds_left(row, clock.now().wall)
-        if left <= 0 or wait_id(row.key) in self._fired:
-            return
-        loop = asyncio.get_running_loop()
-        fired: asyncio.Future[None] = loop.create_future()
-        timer = loop.call_later(left, _set, fired)
-        self._open[row.key] = _Open(row, fired)
-        try:
-            with self.blocked():
+    async def begin(
+        self, position: Position, key: StepKey, kind: Any, length: timedelta | None, **more: Any
+    ) -> WaitRow:
+        """Return a wait's row; a new one is committed first."""
+        run = self._execution
+        await run.boundary(position)
+        row = run.record.wait(key)
+        if row is None:
+            await run.gate(position)
+            since = clock.now().wall
+            row = WaitRow(key=key, kind=kind, since=since, until=since + length if length is not None else None)
+            row = replace(row, **{name: make(row) for name, make in more.items()})
+            await run.handle.commit(Batch(waits=(row,)))
+        return row
+
+    async def until(self, position: Position, row: WaitRow, asked: Asked) -> bool:
+        """Return True once what is waited for is there, False once the time is over by this clock or by an offer."""
+        while True:
+            if asked.is_ready():
+                return True
+            if self._is_due(row):
+                return False
+            await self._execution.gate(position)
+            fired: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            with self._opened(_Open(row, asked, fired)), self.blocked():
                 await fired
+            await self._execution.gate(position)
+
+    def watch(self, row: WaitRow, expire: Callable[[], None]) -> None:
+        """List a timer that nobody awaits, until ``forget``; ``expire`` is called once it is due."""
+        fired: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        opened = self._opened(_Open(row, Asked(), fired))
+        opened.__enter__()
+
+        def done(_: object) -> None:
+            opened.__exit__(None, None, None)
+            if not fired.cancelled():
+                expire()
+
+        fired.add_done_callback(done)
+        self.look()
+
+    def forget(self, key: StepKey) -> None:
+        """A watched timer no longer counts."""
+        if key in self._open:
+            self._open[key].fired.cancel()
+
+    @contextmanager
+    def _opened(self, wait: _Open) -> Iterator[None]:
+        left = _seconds_left(wait.row, clock.now().wall)
+        due = (wait_id(wait.row.key),)
+        timer = asyncio.get_running_loop().call_later(left, self.fire, due) if wait.row.until else None
+        self._open[wait.row.key] = wait
+        try:
+            yield
         finally:
-            timer.cancel()
-            del self._open[row.key]
-        await self._execution.gate()
+            if timer is not None:
+                timer.cancel()
+            self._open.pop(wait.row.key, None)
+
+    # -- what comes from outside ---------------------------------------------------------------------------------
 
     def fire(self, ids: tuple[str, ...]) -> None:
         """Fire the timers that an offer names."""
         self._fired.update(ids)
+        self.look()
+
+    def look(self) -> None:
+        """End the waits whose time is over, or for which something came."""
         for wait in list(self._open.values()):
-            if wait_id(wait.row.key) in self._fired:
-                _set(wait.fired)
+            if (self._is_due(wait.row) or wait.asked.is_ready()) and not wait.fired.done():
+                wait.fired.set_result(None)
+
+    def _is_due(self, row: WaitRow) -> bool:
+        """Whether its time is over, by this clock or by an offer that names it (rule 15)."""
+        return _seconds_left(row, clock.now().wall) <= 0 or wait_id(row.key) in self._fired
 
     # -- who waits -----------------------------------------------------------------------------------------------
 
@@ -143,13 +209,10 @@ class Waiting:
         The others are in the journal all the same, and are listed once those have fired.
         """
         is_code = not all(self._known.values()) and not self._execution.in_flight
-        rows = [wait.row for wait in self._open.values()]
-        if len(rows) > WAITS_LIMIT - is_code:
-            rows = sorted(rows, key=lambda row: (row.until or _NEVER, row.key))[: WAITS_LIMIT - is_code]
-        waits = [
-            Wait(id=wait_id(row.key), kind="Timer", name=row.key.name, until=row.until, since=row.since)
-            for row in sorted(rows, key=lambda row: row.key)
-        ]
+        opened = list(self._open.values())
+        if len(opened) > WAITS_LIMIT - is_code:
+            opened = sorted(opened, key=lambda wait: (wait.row.until or _NEVER, wait.row.key))[: WAITS_LIMIT - is_code]
+        waits = [wait.wire() for wait in sorted(opened, key=lambda wait: wait.row.key)]
         if waits and is_code:
             waits.append(Wait(id=_CODE, kind="Code", name="code outside ctx"))
         return tuple(waits)
@@ -157,8 +220,3 @@ class Waiting:
 
 def _seconds_left(row: WaitRow, now: datetime) -> float:
     return (row.until - now).total_seconds() if row.until else float("inf")
-
-
-def _set(future: "asyncio.Future[None]") -> None:
-    if not future.done():
-        future.set_result(None)

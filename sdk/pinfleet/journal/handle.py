@@ -58,6 +58,10 @@ class RunHandle:
         """Refuse everything from now on; the first reason stays."""
         self._closed = self._closed or reason
 
+    def reopen(self) -> None:
+        """Serve a new segment of the run, once no code of the one before is left."""
+        self._closed, self._kept = None, Batch()
+
     def require_open(self) -> None:
         """Raise Parked or Fenced once closed."""
         if self._closed is not None:

@@ -184,6 +184,7 @@ class Batch:
             waits=kept.waits + self.waits,
             inbox=kept.inbox + self.inbox,
             decisions=kept.decisions + self.decisions,
+            partial=self.partial if self.partial is not None else kept.partial,
         )
 
 

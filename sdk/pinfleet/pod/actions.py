@@ -35,11 +35,13 @@ class Start:
     uid: str
     offer: Offer
     steps: int  # the journal's count at the claim
+    tokens: int = 0  # likewise
+    partial: bytes | None = None  # the newest that the journal holds
 
 
 @dataclass(frozen=True, slots=True)
 class Adopt:
-    """The live code goes on under the epoch that was claimed; it takes the offer's limits and timers."""
+    """The live code goes on under the epoch that was claimed; it takes the offer's limits, timers and messages."""
 
     uid: str
     offer: Offer
@@ -47,10 +49,10 @@ class Adopt:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """The same epoch was offered again: fire the timers that it names."""
+    """The same epoch was offered again: the live code takes the offer's timers, messages and decisions."""
 
     uid: str
-    timers_fired: tuple[str, ...]
+    offer: Offer
 
 
 @dataclass(frozen=True, slots=True)

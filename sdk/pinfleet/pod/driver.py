@@ -19,9 +19,9 @@ from pinfleet.journal.worker import JournalWorker
 from pinfleet.pod import actions as act
 from pinfleet.pod.machine import PodMachine
 from pinfleet.pod.runner import Runner
-from pinfleet.reports import Assignment, Ended, Place
+from pinfleet.reports import Assignment, Ended, Place, Progress, news_of
 from pinfleet.runtime import Execution
-from pinfleet.wire import Offer, Wait
+from pinfleet.wire import Offer
 
 _LOG: Final = logging.getLogger("pinfleet.pod")
 
@@ -93,9 +93,9 @@ class PodDriver:
 
     # -- Reporter, called on the author's loop -------------------------------------------------------------------
 
-    def progressed(self, uid: str, epoch: int, steps: int, waiting_for: tuple[Wait, ...]) -> None:
-        """Pass on that more steps are committed, or the waits changed."""
-        self._tell(lambda: self.machine.progressed(uid, epoch, steps, waiting_for))
+    def progressed(self, uid: str, epoch: int, progress: Progress) -> None:
+        """Pass on that more steps are committed, the waits changed, or something was received."""
+        self._tell(lambda: self.machine.progressed(uid, epoch, progress))
 
     def ended(self, ended: Ended) -> None:
         """Pass on that a run is over here."""
@@ -130,7 +130,7 @@ class PodDriver:
             case act.Adopt():
                 self._adopt(action.uid, action.offer)
             case act.Update():
-                self._command(action.uid, lambda run: run.fire(action.timers_fired))
+                self._command(action.uid, lambda run: run.update(news_of(action.offer)))
             case act.Cancel():
                 self._command(action.uid, lambda run: run.cancel(action.reason))
             case act.Drain():
@@ -165,19 +165,20 @@ class PodDriver:
     def _start(self, action: act.Start) -> None:
         offer = action.offer
         handle = RunHandle(
-            self._worker, run=action.uid, epoch=offer.epoch, steps=action.steps, max_steps=offer.limits.max_steps
-        )
+            self._worker, run=action.uid, epoch=offer.epoch, steps=action.steps, max_steps=offer.limits.max_steps,
+            tokens=action.tokens,
+        )  # fmt: skip
         self._handles[action.uid] = handle
         run = Assignment(
             uid=action.uid, name=offer.name, epoch=offer.epoch, input=bytes(offer.input),
-            max_steps=offer.limits.max_steps, timers_fired=offer.timers_fired,
+            max_steps=offer.limits.max_steps, requester=offer.requester, partial=action.partial, news=news_of(offer),
         )  # fmt: skip
         self._author_loop.call_soon_threadsafe(self._runner.start, run, handle)
 
     def _adopt(self, uid: str, offer: Offer) -> None:
         handle = self._handles[uid]
         handle.max_steps = offer.limits.max_steps
-        self._command(uid, lambda run: run.fire(offer.timers_fired))
+        self._command(uid, lambda run: run.update(news_of(offer)))
 
     def _command(self, uid: str, command: Callable[[Execution], None]) -> None:
         self._author_loop.call_soon_threadsafe(self._runner.tell, uid, command)

@@ -6,6 +6,7 @@ from datetime import datetime
 import msgspec
 
 from pinfleet.pod.actions import Request
+from pinfleet.reports import Seen
 from pinfleet.wire import EndReason, Offer, Outcome, RunListing, RunState, Wait
 
 
@@ -29,6 +30,9 @@ class Held:
     waiting_for: tuple[Wait, ...] = ()
     outcome: Outcome | None = None
     journal_epoch: int | None = None
+    seen: Seen = field(default_factory=Seen)
+    tokens: int = 0  # the journal's count at the claim
+    partial: bytes | None = None  # what it leaves at a limit
     is_listed: bool = False
     changed: int = 0  # number of its newest change
     has_code: bool = False  # code of it runs in this process
@@ -63,6 +67,8 @@ class Held:
             waiting_for=self.waiting_for,
             outcome=self.outcome,
             journal_epoch=self.journal_epoch,
+            messages_seen=self.seen.messages,
+            decisions_seen=self.seen.decisions,
         )
 
 

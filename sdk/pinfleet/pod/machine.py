@@ -9,7 +9,7 @@ Inputs from callers (each answers ``request`` with exactly one Reply, at once or
 Inputs from the surroundings, the answers to actions:
     Claim      -> ``claimed(uid, epoch, result, now)``; result None: the journal did not answer
     CommitEnd  -> ``end_committed(uid, epoch, result, now)``; result None: the journal did not answer
-    Start, Adopt, Cancel, Drain, Fence -> in time ``progressed(uid, epoch, steps, waits)``, once ``ended(Ended)``,
+    Start, Adopt, Cancel, Drain, Fence -> in time ``progressed(uid, epoch, progress)``, once ``ended(Ended)``,
     and last
                ``stopped(uid)`` when no code of the run is left
     time       -> ``tick(now)``, every second or so
@@ -38,14 +38,13 @@ from pinfleet.pod.actions import (
 )
 from pinfleet.pod.held import Held, Pending
 from pinfleet.pod.slots import Slots
-from pinfleet.reports import Ended
+from pinfleet.reports import Ended, Progress
 from pinfleet.wire import (
     PROTOCOL,
     EndReason,
     Offer,
     Refusal,
     StateAnswer,
-    Wait,
 )
 
 _AGAIN_SECONDS: Final = 1.0
@@ -190,14 +189,15 @@ class PodMachine(Slots):
         self._forget_if_done(held)
         return (*actions, *(Reply(request, status, body) for request in pending.requests), *self._next_claim(held))
 
-    def progressed(self, uid: str, epoch: int, steps: int, waiting_for: tuple[Wait, ...]) -> Actions:
-        """The code committed steps, or its waits changed; the next tick tells it."""
+    def progressed(self, uid: str, epoch: int, progress: Progress) -> Actions:
+        """The code committed steps, its waits changed, or it received something; the next tick tells it."""
         held = self._runs.get(uid)
         if held is None or held.epoch != epoch or held.is_final or not held.is_listed:
             return ()
-        if (held.steps, held.waiting_for) == (steps, waiting_for):
+        held.partial = progress.partial
+        if (held.steps, held.waiting_for, held.seen) == (progress.steps, progress.waiting_for, progress.seen):
             return ()
-        held.steps, held.waiting_for = steps, waiting_for
+        held.steps, held.waiting_for, held.seen = progress.steps, progress.waiting_for, progress.seen
         self._change(held)
         self._is_dirty = True
         return ()
@@ -208,7 +208,7 @@ class PodMachine(Slots):
         if held is None or held.epoch != ended.epoch or held.is_final or not held.is_listed:
             return ()
         held.steps = max(held.steps, ended.steps)
-        held.waiting_for, held.journal_epoch = ended.waiting_for, ended.journal_epoch
+        held.waiting_for, held.journal_epoch, held.seen = ended.waiting_for, ended.journal_epoch, ended.seen
         return self._list(held, ended.state, ended.outcome)
 
     def stopped(self, uid: str) -> Actions:
@@ -220,7 +220,7 @@ class PodMachine(Slots):
         if held.restart is not None:
             offer, held.restart = held.restart, None
             held.has_code = True
-            return (Start(uid, offer, held.steps),)
+            return (Start(uid, offer, held.steps, held.tokens, held.partial),)
         if held.is_listed and held.state == "running" and not held.is_committing and held.pending is None:
             return self._list(held, "fenced", None)  # it ended without a word: let it be assigned again
         if self._forget_if_done(held):
@@ -269,7 +269,7 @@ class PodMachine(Slots):
         claim = held.queued or held.pending
         if claim is not None:
             claim.requests.append(request)
-            if offer.end is not None:
+            if claim.offer.end is None or offer.end is not None:
                 claim.offer = offer
             return ()
         accepted = self._accept(request, HTTPStatus.ACCEPTED)
@@ -278,7 +278,8 @@ class PodMachine(Slots):
         self._set_limits(held, offer, now, is_update=True)
         if offer.end is not None:
             return (*self._end(held, offer.end, now), accepted)
-        update = [Update(held.uid, offer.timers_fired)] if held.has_code and offer.timers_fired else []
+        has_news = offer.timers_fired or offer.messages or offer.decisions or offer.previous is not None
+        update = [Update(held.uid, offer)] if held.has_code and has_news else []
         return (*update, accepted)
 
     def _ask_claim(self, held: Held, pending: Pending) -> Actions:

@@ -7,6 +7,7 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any, Final
 
 from pinfleet.agent import Agent
@@ -50,21 +51,28 @@ class Runner:
 
     def tell(self, uid: str, command: Callable[[Execution], None]) -> None:
         """Give a command to a run's execution; one that is over takes none."""
-        if uid in self._early:
+        execution = self._executions.get(uid)
+        if execution is not None and not execution.restarts:
+            command(execution)
+        elif uid in self._early:
             self._early[uid].append(command)
-        elif uid in self._executions:
-            command(self._executions[uid])
 
     async def _execute(self, assignment: Assignment, handle: RunHandle) -> None:
         uid = assignment.uid
         try:
-            history = await self._load(uid)
-            execution = Execution(self._agent, assignment, handle, history, self._place, self._report)
-            self._executions[uid] = execution
-            for command in self._early.pop(uid):
-                command(execution)
-            _LOG.info("run starts", extra={"run": uid, "epoch": handle.epoch, "recorded": len(history.steps)})
-            await execution.run()
+            while True:
+                history = await self._load(uid)
+                execution = Execution(self._agent, assignment, handle, history, self._place, self._report)
+                self._executions[uid] = execution
+                early, self._early[uid] = self._early[uid], []
+                for command in early:
+                    command(execution)
+                _LOG.info("run starts", extra={"run": uid, "epoch": handle.epoch, "recorded": len(history.steps)})
+                await execution.run()
+                if not execution.restarts:
+                    return
+                handle.reopen()
+                assignment = replace(assignment, partial=execution.partial)
         except Exception as err:  # noqa: BLE001 - a mistake of ours costs one run's execution, not the pod
             extra = {"run": uid, "epoch": handle.epoch, "type": type(err).__name__, "cause": str(err)}
             _LOG.exception("the runtime failed; the run is given back", extra=extra)

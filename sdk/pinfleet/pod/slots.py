@@ -8,6 +8,7 @@ from pinfleet.clock import Moment
 from pinfleet.journal.interface import ClaimResult
 from pinfleet.pod.actions import Action, Actions, Adopt, Cancel, CommitEnd, Drain, Fence, Reply, Request, Start, Wake
 from pinfleet.pod.held import Held, outcome_of
+from pinfleet.reports import Seen
 from pinfleet.rules import ALL, Rules
 from pinfleet.wire import PROTOCOL, Accepted, EndReason, ErrorCode, Identity, Offer, Refusal, RunState
 
@@ -100,11 +101,12 @@ class Slots:
         had_code, adopts = held.has_code, held.has_code and result.continues
         held.name, held.epoch, held.is_listed = offer.name, offer.epoch, True
         held.state, held.outcome, held.journal_epoch = "running", None, None
-        held.steps = result.steps
+        held.steps, held.tokens, held.partial = result.steps, result.tokens, result.partial
         held.restart = None
         self._set_limits(held, offer, now, is_update=False)
         if not adopts:
             held.waiting_for, held.ending, held.grace_until, held.is_committing = (), None, None, False
+            held.seen = Seen()
         fence: list[Action] = [Fence(held.uid)] if had_code and not adopts else []
         if result.end is not None:
             return [*fence, *self._list(held, result.end.state, result.end.outcome)]
@@ -124,7 +126,7 @@ class Slots:
             held.restart = offer
             return [*fence, Wake()]
         held.has_code = True
-        return [Start(held.uid, offer, result.steps), Wake()]
+        return [Start(held.uid, offer, result.steps, result.tokens, result.partial), Wake()]
 
     def _end(self, held: Held, reason: EndReason, now: Moment) -> Actions:
         """Tell the code to end, or end a run that has none."""
@@ -147,7 +149,7 @@ class Slots:
         if has_grace and held.has_code and not self._rules.cancel_grace:
             return ()
         held.is_committing = True
-        return (CommitEnd(held.uid, held.epoch, ending.of_reason(held.ending)),)
+        return (CommitEnd(held.uid, held.epoch, ending.of_reason(held.ending, held.partial)),)
 
     def _drain(self, held: Held) -> Actions:
         if not held.is_listed or held.is_final or held.pending is not None or held.grace_until is not None:

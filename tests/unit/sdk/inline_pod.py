@@ -60,7 +60,7 @@ class InlinePod:
             cancel_grace_seconds=cancel_grace_seconds,
             rules=rules,
         )
-        place = Place("v1", uid, park_after_seconds, cancel_grace_seconds, rules)
+        place = Place("v1", uid, park_after_seconds, cancel_grace_seconds, rules, pause=lambda _: asyncio.sleep(0))
         self.worker = JournalWorker(SqliteJournal(folder / "journal.db", rules=rules, busy_seconds=0.2))
         self.driver = PodDriver(self.machine, agent, self.worker, place, loop)
 

@@ -10,7 +10,7 @@ from pinfleet.clock import Moment
 from pinfleet.journal.interface import ClaimResult, CommitResult, End
 from pinfleet.pod import actions as act
 from pinfleet.pod.machine import PodMachine
-from pinfleet.reports import Ended
+from pinfleet.reports import Ended, Progress
 from pinfleet.rules import without
 from pinfleet.wire import Accepted, Refusal
 from tests.unit.sdk.inline_pod import offer
@@ -368,7 +368,7 @@ def test_progress_is_told_by_the_tick() -> None:
     """Steps alone do not answer every poll at once: the next tick does, once."""
     m = machine()
     running(m)
-    assert m.progressed("r1", 1, 5, ()) == ()
+    assert m.progressed("r1", 1, Progress(5)) == ()
     assert m.state(0, "").runs[0].steps == 5
     assert m.tick(at(1)) == (act.Wake(),)
     assert m.tick(at(2)) == ()
@@ -398,7 +398,7 @@ def test_late_words_of_another_epoch(epoch: int) -> None:
     m = machine()
     running(m, epoch=2)
     before = m.state(0, "")
-    m.progressed("r1", epoch, 50, ())
+    m.progressed("r1", epoch, Progress(50))
     m.ended(Ended("r1", epoch, "failed", 50, b'{"error":{"type":"x","message":"y"}}'))
     m.end_committed("r1", epoch, CommitResult("committed", epoch, 1, DONE), at())
     assert m.state(0, "") == before
@@ -408,7 +408,7 @@ def test_words_about_unknown_runs() -> None:
     """Late words about runs that are gone are ignored."""
     m = machine()
     assert m.claimed("x", 1, None, at()) == ()
-    assert m.progressed("x", 1, 1, ()) == ()
+    assert m.progressed("x", 1, Progress(1)) == ()
     assert m.ended(Ended("x", 1, "failed", 1)) == ()
     assert m.stopped("x") == ()
     assert m.end_committed("x", 1, None, at()) == ()
