@@ -21,7 +21,7 @@ def read_input(text: bytes, declared: Any) -> Any:
     """
     try:
         return values.decode(text, declared, "main", field="input")
-    except (NotStorable, ValueError, RecursionError) as err:
+    except (NotStorable, ValueError, ArithmeticError, RecursionError) as err:
         raise BadInput(str(err)) from err
 
 

@@ -73,14 +73,15 @@ class Inbox:
             for i, message in enumerate(fresh, 1)
         )
         decided = tuple(_row(decision) for decision in decisions if self._may_count(decision))
-        self._handled |= dict.fromkeys(decision.hash for decision in decisions)
         if not rows and not decided:
             return
         await self._run.handle.commit(Batch(inbox=rows, decisions=decided))
         self._count += len(rows)
         self._known |= dict.fromkeys(row.id for row in rows)
         self._messages |= {row.id: row for row in rows}
-        self._decisions |= {row.request_hash: row for row in decided}
+        for row in decided:
+            self._decisions.setdefault(row.request_hash, row)
+            self._handled[row.request_hash] = None
         self._run.waiting.look()
         self._run.progressed()
 
@@ -92,6 +93,7 @@ class Inbox:
         asked = any(row.request_hash == decision.hash for row in self._run.record.asked)
         if not asked and self._run.place.rules.request_hash:
             why = "the run asks for nothing of this hash"
+            self._handled[decision.hash] = None  # it can never count; another person's about an asked one still can
         elif assignment.requester and decision.by == assignment.requester:
             why = "it is the requester's own"
         else:
@@ -150,7 +152,7 @@ class Inbox:
         self._messages[row.id] = taken
         self._refused.setdefault(key, []).append(_Refused(row.id, why))
         self._run.handle.later_all(Batch(inbox=(taken,)))
-        extra = {"run": self._run.assignment.uid, "message": row.id, "why": why}
+        extra = {"run": self._run.assignment.uid, "id": row.id, "why": why}
         _LOG.warning("a message was refused: it does not fit what the run receives", extra=extra)
 
     def _shown(self, key: StepKey) -> bytes | None:
@@ -177,6 +179,6 @@ def _why_not(row: InboxRow, kind: Any) -> str | None:
     """Say why a message does not fit a type; None if it does."""
     try:
         values.decode(row.body, kind, "message", field=row.id)
-    except (NotStorable, ValueError, RecursionError) as err:
+    except (NotStorable, ValueError, ArithmeticError, RecursionError) as err:
         return err.why if isinstance(err, NotStorable) else f"not JSON: {type(err).__name__}"
     return None

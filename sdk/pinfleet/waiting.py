@@ -208,7 +208,8 @@ class Waiting:
 
         The others are in the journal all the same, and are listed once those have fired.
         """
-        is_code = not all(self._known.values()) and not self._execution.in_flight
+        run = self._execution
+        is_code = not all(self._known.values()) and not run.in_flight and not run.handle.committing
         opened = list(self._open.values())
         if len(opened) > WAITS_LIMIT - is_code:
             opened = sorted(opened, key=lambda wait: (wait.row.until or _NEVER, wait.row.key))[: WAITS_LIMIT - is_code]

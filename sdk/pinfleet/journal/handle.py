@@ -47,6 +47,7 @@ class RunHandle:
         self.steps = steps
         self.tokens = tokens
         self.max_steps = max_steps
+        self.committing = 0  # commits under way
         self.on_fenced: Callable[[CommitResult], None] = lambda _: None
 
     @property
@@ -100,12 +101,15 @@ class RunHandle:
             self.require_open()
         whole, self._kept = batch.after(self._kept), Batch()
         work = asyncio.ensure_future(self._ask(whole))
+        self.committing += 1
         try:
             result = await asyncio.shield(work)
         except asyncio.CancelledError:
             await asyncio.wait({work})
             self._judge(work.result(), whole)
             raise
+        finally:
+            self.committing -= 1
         self._judge(result, whole)
 
     def claim(self, journal: Journal, claim: Claim) -> ClaimResult:

@@ -57,6 +57,11 @@ class PodDriver:
         self._requests = 0
         self._changed = asyncio.Event()
 
+    @property
+    def executions(self) -> tuple[Execution, ...]:
+        """What the author's loop executes now; for code on that loop."""
+        return self._runner.executions
+
     # -- for the server ------------------------------------------------------------------------------------------
 
     async def call(self, give: Callable[[act.Request], act.Actions]) -> act.Reply:

@@ -49,6 +49,11 @@ class Runner:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    @property
+    def executions(self) -> tuple[Execution, ...]:
+        """Those under way."""
+        return tuple(self._executions.values())
+
     def tell(self, uid: str, command: Callable[[Execution], None]) -> None:
         """Give a command to a run's execution; one that is over takes none."""
         execution = self._executions.get(uid)

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from pinfleet.agent import Agent
+from pinfleet.journal.sqlite import SqliteJournal
+from pinfleet.rules import ALL
 from tests.unit.sdk.inline_pod import InlinePod
 from tests.unit.sdk.served_pod import ServedPod
 
@@ -19,7 +21,8 @@ def make_pod(tmp_path: Path) -> Iterator[MakePod]:
     made: list[InlinePod] = []
 
     def make(agent: Agent, **settings: Any) -> InlinePod:
-        pod = InlinePod(agent, tmp_path, **settings)
+        journal = SqliteJournal(tmp_path / "journal.db", rules=settings.get("rules", ALL), busy_seconds=0.2)
+        pod = InlinePod(agent, journal, **settings)
         made.append(pod)
         return pod
 

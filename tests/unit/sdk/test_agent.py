@@ -138,7 +138,7 @@ async def test_current(make_pod: MakePod) -> None:
         assert ctx.run.step is None
         return await tell()
 
-    assert await make_pod(agent).result("r1") == ["r1", "run", "v1", 1, "pod-1", "tell#1"]
+    assert await make_pod(agent).result_of("r1") == ["r1", "run", "v1", 1, "pod-1", "tell#1"]
 
 
 def test_manifest_tells_code_apart() -> None:
@@ -201,7 +201,7 @@ async def test_positional_only_and_bad_calls(make_pod: MakePod) -> None:
             return [*await step(1, 2, key=4, x=5), str(err)]
         return []
 
-    assert await make_pod(agent).result("r1") == [1, [2], 4, {"x": 5}, "missing a required argument: 'a'"]
+    assert await make_pod(agent).result_of("r1") == [1, [2], 4, {"x": 5}, "missing a required argument: 'a'"]
 
 
 async def test_arguments_that_cannot_be_recorded(make_pod: MakePod) -> None:

@@ -31,7 +31,7 @@ async def test_quickstart(make_pod: MakePod, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("QUICKSTART_TRACE", str(trace))
     monkeypatch.setenv("QUICKSTART_STEP_SECONDS", "0")
     _, agent = load(f"quickstart/{version}")
-    result = await make_pod(agent).result("r1", {"topic": "tea"})
+    result = await make_pod(agent).result_of("r1", {"topic": "tea"})
     lines = [json.loads(line) for line in trace.read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, 51))
     assert {(line["run"], line["epoch"], line["pod"]) for line in lines} == {("run", 1, "pod-1")}

@@ -66,7 +66,7 @@ async def test_result(make_pod: MakePod) -> None:
     async def main(ctx: Ctx, given: dict[str, int]) -> list[int]:
         return [await note(given["n"]), await note(2)]
 
-    assert await make_pod(agent).result("r1", {"n": 1}) == [10, 20]
+    assert await make_pod(agent).result_of("r1", {"n": 1}) == [10, 20]
     assert ran == [1, 2]
 
 
@@ -665,7 +665,7 @@ async def test_uuid_is_durable_before_a_step_uses_it(make_pod: MakePod) -> None:
         return await send(str(ctx.uuid()))
 
     pods.append(make_pod(agent))
-    assert await pods[0].result("r1") is True
+    assert await pods[0].result_of("r1") is True
 
 
 async def test_children(make_pod: MakePod) -> None:
@@ -695,7 +695,7 @@ async def test_children(make_pod: MakePod) -> None:
             return [*met, *mapped, str(err), ended]
         return []
 
-    assert await make_pod(agent).result("r1") == [1, 2, 3, 4, "1", [2, 1]]
+    assert await make_pod(agent).result_of("r1") == [1, 2, 3, 4, "1", [2, 1]]
 
 
 async def test_overlap_is_ambiguous(make_pod: MakePod) -> None:
@@ -720,7 +720,7 @@ async def test_overlap_is_ambiguous(make_pod: MakePod) -> None:
         return "met"
 
     pod = make_pod(agent)
-    assert await pod.result("r1", given=True) == "met"
+    assert await pod.result_of("r1", given=True) == "met"
     await pod.offer("r2", offer(given=False))
     listed = await pod.until("r2", "failed")
     assert listed.outcome is not None
@@ -793,7 +793,7 @@ async def test_step_result_that_cannot_be_held(make_pod: MakePod) -> None:
             return [err.step, err.field]
         return []
 
-    assert await make_pod(agent).result("r1") == ["bad", "result.items[1].price"]
+    assert await make_pod(agent).result_of("r1") == ["bad", "result.items[1].price"]
 
 
 @pytest.mark.parametrize("given", [{"n": "one"}, [1], None])
@@ -854,7 +854,7 @@ async def test_end_offered(make_pod: MakePod) -> None:
 async def test_ended_run_is_not_executed(make_pod: MakePod) -> None:
     """Rule 2: an offer of a run whose journal is terminal answers the recorded outcome and executes nothing."""
     agent, ran, _ = resuming(9)
-    await make_pod(agent).result("r1")
+    await make_pod(agent).result_of("r1")
     second = make_pod(agent, uid="pod-2")
     await second.offer("r1", offer(2))
     listed = await second.until("r1", "succeeded")
@@ -865,7 +865,7 @@ async def ended_then_lost(make_pod: MakePod, **settings: Any) -> int:
     """End a run, lose its report, and return how often its first step ran after another offer."""
     agent, ran, _ = resuming(9)
     first, second = make_pod(agent, **settings), make_pod(agent, uid="pod-2", rules=without("replay"))
-    await first.result("r1")
+    await first.result_of("r1")
     await second.offer("r1", offer(2))
     await second.until("r1", "succeeded")
     return ran.count(1)

@@ -102,7 +102,7 @@ async def test_the_key_is_durable_before_the_call(make_pod: MakePod, off: tuple[
         return await look("x")
 
     pods.append(make_pod(agent, rules=without(*off)))
-    assert await pods[0].result("r1") is not bool(off)
+    assert await pods[0].result_of("r1") is not bool(off)
 
 
 async def test_a_call_without_an_answer_is_sent_again_with_its_key(make_pod: MakePod) -> None:

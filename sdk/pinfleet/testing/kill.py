@@ -1,0 +1,230 @@
+"""``kill_everywhere``: one test case for each commit of a run's journal, its pod gone right before it, and after it.
+
+A pod that is gone commits nothing more, and its code is stopped; the next pod takes the run over. Held in each case:
+the outcome is that of the run that nobody killed, nothing recorded runs again, and every call of a tool has one key.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pinfleet.agent import Agent
+from pinfleet.declared import ToolSpec
+from pinfleet.errors import JournalRefused
+from pinfleet.identity import StepKey
+from pinfleet.journal.interface import Batch, Claim, ClaimResult, CommitResult, History, Journal, Owner
+from pinfleet.journal.sqlite import SqliteJournal
+from pinfleet.rules import ALL, Rules
+from pinfleet.testing.fleet import Fleet
+from pinfleet.testing.run import Run
+
+Script = Callable[[Run], Awaitable[None]]
+Around = Callable[[], AbstractContextManager[object]]
+OpenJournal = Callable[[Path], Journal]
+
+
+@dataclass(frozen=True)
+class Kill:
+    """Where the pod goes: at this commit of the run, counted over all pods, from 1."""
+
+    commit: int
+    when: Literal["before", "after"]
+
+    def __str__(self) -> str:
+        return f"{self.when}-commit-{self.commit}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is executed in every case."""
+
+    agent: Agent
+    given: object
+    script: Script | None
+    around: Around
+    open_journal: OpenJournal
+    rules: Rules
+
+    @cached_property
+    def expected(self) -> "_Seen":
+        """What the run shows that nobody kills."""
+        return asyncio.run(_execute(self, None))
+
+    def cases(self) -> list[Kill]:
+        """Return a case for each side of each commit."""
+        return [Kill(n, when) for n in range(1, self.expected.commits + 1) for when in ("before", "after")]
+
+    def check(self, kill: Kill) -> None:
+        """Hold the run that was killed against the one that was not.
+
+        Raises:
+            AssertionError: Something was lost, or done twice.
+        """
+        try:
+            seen = asyncio.run(_execute(self, kill))
+        except Exception as err:
+            raise AssertionError(f"killed {kill}: {type(err).__name__}: {err}") from err
+        problems = [*_done_again(seen), *_sent_too_often(self.agent, seen)]
+        if not seen.in_doubt and seen.outcome != self.expected.outcome:
+            problems.append(f"it ended with {seen.outcome}, not with {self.expected.outcome}")
+        if problems:
+            raise AssertionError(f"killed {kill}: " + "; ".join(problems))
+
+
+def kill_everywhere(
+    agent: Agent,
+    given: object = None,
+    *,
+    script: Script | None = None,
+    around: Around = nullcontext,
+    journal: OpenJournal | None = None,
+    rules: Rules = ALL,
+) -> Callable[..., None]:
+    """Return a test of one case per commit and side.
+
+    Args:
+        agent: Whose run it is.
+        given: The run's input.
+        script: What people do: advances, sends, approves. It must be the same every time.
+        around: Entered around every execution, such as a provider that starts empty.
+        journal: Opens a journal in a folder; SQLite, if not given.
+        rules: All of them, but in a negative control.
+    """
+    plan = Plan(agent, given, script, around, journal or _sqlite, rules)
+
+    def test(kill: Kill) -> None:
+        plan.check(kill)
+
+    test.pinfleet_cases = plan.cases  # type: ignore[attr-defined] # the plugin makes the cases of it
+    test.pinfleet_plan = plan  # type: ignore[attr-defined]
+    return test
+
+
+# -- one execution ---------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Seen:
+    """What one execution showed."""
+
+    commits: int
+    outcome: tuple[str, bytes, str]
+    events: list[tuple[str, dict[str, Any]]]
+    in_doubt: bool  # a call ended as unknown
+
+
+class _Mortal:
+    """A pod's journal that goes with the pod.
+
+    Args:
+        journal: The journal itself.
+        count: Commits so far, over all pods: shared.
+        kill: Where this pod goes.
+        events: Hears of each step that is durable.
+    """
+
+    def __init__(self, journal: Journal, count: list[int], kill: Kill | None, events: list[Any]) -> None:
+        self._journal = journal
+        self._count = count
+        self._kill = kill
+        self._events = events
+        self._is_gone = False
+
+    def commit(self, owner: Owner, batch: Batch, *, max_steps: int, now: datetime) -> CommitResult:
+        """Commit, unless the pod is gone."""
+        self._require_alive()
+        self._count[0] += 1
+        is_here = self._kill is not None and self._kill.commit == self._count[0]
+        if is_here and self._kill is not None and self._kill.when == "before":
+            self._go()
+        result = self._journal.commit(owner, batch, max_steps=max_steps, now=now)
+        if result.status == "committed":
+            self._events += [("recorded", {"key": row.key, "status": row.status}) for row in batch.steps]
+        if is_here:
+            self._go()
+        return result
+
+    def claim(self, claim: Claim) -> ClaimResult:
+        """Claim, unless the pod is gone."""
+        self._require_alive()
+        return self._journal.claim(claim)
+
+    def load(self, run: str) -> History:
+        """Load, unless the pod is gone."""
+        self._require_alive()
+        return self._journal.load(run)
+
+    def check(self) -> None:
+        """Check."""
+        self._journal.check()
+
+    def close(self) -> None:
+        """Close."""
+        self._journal.close()
+
+    def _go(self) -> None:
+        self._is_gone = True
+        self._require_alive()
+
+    def _require_alive(self) -> None:
+        if self._is_gone:
+            raise JournalRefused("this pod is gone: the test killed it")
+
+
+async def _execute(plan: Plan, kill: Kill | None) -> _Seen:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, plan.around():
+        count, durable = [0], list[Any]()
+        fleet = Fleet(
+            lambda: _Mortal(plan.open_journal(Path(folder)), count, kill, durable), rules=plan.rules, events=durable
+        )
+        fleet.clock.install()
+        try:
+            run = await fleet.start(plan.agent, plan.given)
+            if plan.script is not None:
+                await plan.script(run)
+            outcome = run.outcome
+            error = f"{outcome.error.type}: {outcome.error.message}" if outcome.error is not None else ""
+            in_doubt = any(event == "recorded" and each["status"] == "unknown" for event, each in run.events)
+            return _Seen(count[0], (run.state, bytes(outcome.result), error), run.events, in_doubt)
+        finally:
+            fleet.clock.remove()
+            fleet.close()
+
+
+# -- what must hold --------------------------------------------------------------------------------------------------
+
+
+def _done_again(seen: _Seen) -> list[str]:
+    """Name what was executed after it was recorded."""
+    recorded: set[StepKey] = set()
+    again = []
+    for event, each in seen.events:
+        if event == "recorded":
+            recorded.add(each["key"])
+        elif event in {"step", "sent"} and each["key"] in recorded:
+            again.append(f"{each['key']} was recorded, and ran again")
+    return again
+
+
+def _sent_too_often(agent: Agent, seen: _Seen) -> list[str]:
+    """Name calls with two keys, and calls that were sent again against their policy."""
+    keys: dict[StepKey, list[str]] = {}
+    for event, each in seen.events:
+        if event == "sent":
+            keys.setdefault(each["key"], []).append(each["idempotency_key"])
+    problems = [f"{key} was sent with {len(set(used))} keys" for key, used in keys.items() if len(set(used)) > 1]
+    for key, used in keys.items():
+        spec = agent.steps[key.name]
+        if isinstance(spec, ToolSpec) and spec.policy == "unknown" and not spec.asks and len(used) > 1:
+            problems.append(f"{key} was sent {len(used)} times, and its provider honours no keys")
+    return problems
+
+
+def _sqlite(folder: Path) -> Journal:
+    return SqliteJournal(folder / "journal.db")

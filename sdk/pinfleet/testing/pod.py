@@ -1,0 +1,138 @@
+"""A pod without sockets: the real machine, driver, runner and journal, on the loop of the test."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any, Final
+
+from pinfleet import clock
+from pinfleet.agent import Agent
+from pinfleet.journal.interface import Journal
+from pinfleet.journal.worker import JournalWorker
+from pinfleet.pod.actions import Reply
+from pinfleet.pod.driver import PodDriver
+from pinfleet.pod.machine import PodMachine
+from pinfleet.pod.runner import watch_tasks
+from pinfleet.reports import Place, Trace
+from pinfleet.rules import ALL, Rules
+from pinfleet.wire import EndReason, Offer, RunListing
+
+VERSION: Final = "v1"
+PATIENCE_SECONDS: Final = 20.0
+
+
+def _silent(event: str, run: str, **values: object) -> None:
+    """Nobody listens."""
+
+
+class InlinePod:
+    """One pod, of version v1.
+
+    Args:
+        agent: Whose runs it executes.
+        journal: Its own connection to the journal; pods that share a database share their runs.
+        uid: Of the pod.
+        capacity: Most runs held at once.
+        park_after_seconds: Waits that last at least so long park the run.
+        cancel_grace_seconds: What code gets to end.
+        rules: All of them, but in a negative control.
+        trace: Hears what code does.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        journal: Journal,
+        *,
+        uid: str = "pod-1",
+        capacity: int = 4,
+        park_after_seconds: float = 10.0,
+        cancel_grace_seconds: float = 30.0,
+        rules: Rules = ALL,
+        trace: Trace = _silent,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_task_factory(watch_tasks)  # type: ignore[arg-type] # the stub does not know `context`
+        self.uid = uid
+        self.machine = PodMachine(
+            version=VERSION,
+            pod_uid=uid,
+            boot=f"boot-of-{uid}",
+            capacity=capacity,
+            cancel_grace_seconds=cancel_grace_seconds,
+            rules=rules,
+        )
+        place = Place(VERSION, uid, park_after_seconds, cancel_grace_seconds, rules, trace, _at_once)
+        self.worker = JournalWorker(journal)
+        self.driver = PodDriver(self.machine, agent, self.worker, place, loop)
+
+    async def offer(self, uid: str, made: Offer) -> Reply:
+        """Offer a run."""
+        return await self.driver.call(lambda tag: self.machine.offer(tag, uid, made, clock.now()))
+
+    async def ack(self, uid: str, epoch: int = 1) -> Reply:
+        """Ack a run."""
+        return await self.driver.call(lambda tag: self.machine.ack(tag, uid, epoch))
+
+    async def delete(self, uid: str, epoch: int = 1, reason: EndReason = "cancel") -> Reply:
+        """End a run."""
+        return await self.driver.call(lambda tag: self.machine.delete(tag, uid, epoch, reason, clock.now()))
+
+    def drain(self) -> None:
+        """Drain the pod."""
+        self.driver.apply(self.machine.drain())
+
+    def tick(self, later_seconds: float = 0.0) -> None:
+        """Let time pass for the machine."""
+        now = clock.now()
+        self.driver.apply(self.machine.tick(clock.Moment(now.wall, now.monotonic + later_seconds)))
+
+    def look(self) -> None:
+        """Let the waits of live code see that the clock was moved."""
+        for run in self.driver.executions:
+            run.waiting.look()
+
+    def listing(self, uid: str) -> RunListing | None:
+        """Return how the run is listed."""
+        return next((run for run in self.machine.state(0, "").runs if run.uid == uid), None)
+
+    async def until(self, uid: str, state: str) -> RunListing:
+        """Wait until the run is listed in a state; another final state fails at once."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                listed = self.listing(uid)
+                if listed is not None and listed.state == state:
+                    return listed
+                assert listed is None or listed.state == "running", listed  # noqa: S101 - a tool of tests
+                await self.driver.wait_for_change(self.machine.n, PATIENCE_SECONDS)
+
+    async def changed(self, is_there: Callable[[RunListing], bool], uid: str) -> RunListing:
+        """Wait until the run is listed as asked for."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                self.tick()
+                listed = self.listing(uid)
+                if listed is not None and is_there(listed):
+                    return listed
+                await self.driver.wait_for_change(self.machine.n, 0.01)  # progress is told by the next tick
+
+    async def until_empty(self) -> None:
+        """Wait until no slot is taken."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not self.machine.is_empty:
+                await self.driver.wait_for_change(self.machine.n, PATIENCE_SECONDS)
+
+    async def result(self, uid: str, made: Offer) -> Any:
+        """Execute a run to its success and return its result."""
+        await self.offer(uid, made)
+        listed = await self.until(uid, "succeeded")
+        assert listed.outcome is not None  # noqa: S101 - a tool of tests
+        return json.loads(bytes(listed.outcome.result))
+
+    def close(self) -> None:
+        """Let the journal go."""
+        self.worker.close()
+
+
+async def _at_once(_: float) -> None:
+    await asyncio.sleep(0)

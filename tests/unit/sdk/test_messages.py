@@ -1,0 +1,127 @@
+"""Messages: typed, in their order, each once; what fits nothing is refused and stalls nothing."""
+
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+
+import pytest
+
+from pinfleet.agent import Agent
+from pinfleet.context import Ctx
+from pinfleet.errors import Expired
+from pinfleet.testing import Fleet
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a customer answers."""
+
+    cents: int
+
+
+@dataclass(frozen=True)
+class Stop:
+    """The customer wants no more."""
+
+    why: str
+
+
+def listening(count: int, *messages: type) -> Agent:
+    """Return an agent that waits for so many replies, a day each."""
+    agent = Agent("a", messages=messages)
+
+    @agent.main
+    async def main(ctx: Ctx) -> list[int | str]:
+        said: list[int | str] = []
+        for _ in range(count):
+            try:
+                said.append((await ctx.receive(Reply, within=timedelta(days=1))).cents)
+            except Expired as late:
+                said.append(str(late))
+        return said
+
+    return agent
+
+
+async def test_a_message_wakes_the_run(pinfleet: Fleet) -> None:
+    """The run parks until it comes, and gets it as the type that it asked for."""
+    run = await pinfleet.start(listening(1))
+    (wait,) = run.waiting_for
+    assert (run.state, wait.kind, wait.name) == ("parked", "Message", "Reply")
+    await run.send(Reply(5))
+    assert await run.result() == [5]
+
+
+async def test_messages_keep_their_order(pinfleet: Fleet) -> None:
+    """Those that come before anybody waits are kept, over any number of pods."""
+    run = await pinfleet.start(listening(3))
+    await run.send(Reply(1))
+    await run.lose_pod()
+    await run.send(Reply(2))
+    await run.send(Reply(3))
+    assert await run.result() == [1, 2, 3]
+
+
+@pytest.mark.case("runs: a message comes while its run parks, or twice")
+async def test_a_message_comes_once(pinfleet: Fleet) -> None:
+    """The same id again is the same message."""
+    run = await pinfleet.start(listening(2))
+    await run.send(Reply(1), id="m")
+    await run.send(Reply(1), id="m")
+    assert run.state == "parked"
+    await run.send(Reply(2), id="n")
+    assert await run.result() == [1, 2]
+
+
+async def test_nobody_answers(pinfleet: Fleet) -> None:
+    """After within= the wait ends with Expired; the same on replay."""
+    run = await pinfleet.start(listening(2))
+    await run.advance(days=1)
+    await run.lose_pod()
+    await run.send(Reply(2))
+    assert await run.result() == ["no Reply came in 1 day, 0:00:00", 2]
+
+
+@pytest.mark.parametrize("bad", [{"cents": "many"}, [1], None, {"$": "decimal", "v": "x"}])
+async def test_a_message_that_does_not_fit(pinfleet: Fleet, caplog: pytest.LogCaptureFixture, bad: object) -> None:
+    """It is refused in the log and in what the run's status shows, and the wait goes on."""
+    run = await pinfleet.start(listening(1))
+    with caplog.at_level(logging.WARNING):
+        await run.send(bad, id="bad")
+    (wait,) = run.waiting_for
+    assert b'"refused":{"id":"bad"' in bytes(wait.shown)
+    assert "a message was refused" in caplog.text
+    await run.lose_pod()
+    await run.send(Reply(5))
+    assert await run.result() == [5]
+
+
+async def test_a_message_of_another_declared_type_is_kept(pinfleet: Fleet) -> None:
+    """Agent(messages=): what fits another type that the agent receives waits for its turn."""
+    agent = Agent("a", messages=(Reply, Stop))
+
+    @agent.main
+    async def main(ctx: Ctx) -> list[int | str]:
+        return [(await ctx.receive(Reply)).cents, (await ctx.receive(Stop)).why]
+
+    run = await pinfleet.start(agent)
+    await run.send(Stop("enough"))
+    assert run.state == "parked"
+    await run.send(Reply(5))
+    assert await run.result() == [5, "enough"]
+
+
+async def test_a_refused_message_stays_refused(pinfleet: Fleet) -> None:
+    """A later wait of another type does not get what an earlier one refused."""
+    agent = Agent("a")
+
+    @agent.main
+    async def main(ctx: Ctx) -> list[int | str]:
+        return [(await ctx.receive(Reply)).cents, (await ctx.receive(Stop)).why]
+
+    run = await pinfleet.start(agent)
+    await run.send(Stop("early"))
+    await run.send(Reply(5))
+    await run.lose_pod()
+    await run.send(Stop("enough"))
+    assert await run.result() == [5, "enough"]
