@@ -46,7 +46,7 @@ class Trace(Protocol):
         """Hear of one event of a run: ``step``, ``sent`` (before a tool's function runs) or ``emit``."""
 
 
-def _silent(event: str, run: str, **values: object) -> None:
+def silent(event: str, run: str, **values: object) -> None:
     """Nobody listens."""
 
 
@@ -59,7 +59,7 @@ class Place:
     park_after_seconds: float
     cancel_grace_seconds: float
     rules: Rules
-    trace: Trace = _silent
+    trace: Trace = silent
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep  # between two tries
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from pinfleet import clock
@@ -12,7 +13,7 @@ from pinfleet.pod.actions import Reply
 from pinfleet.pod.driver import PodDriver
 from pinfleet.pod.machine import PodMachine
 from pinfleet.pod.runner import watch_tasks
-from pinfleet.reports import Place
+from pinfleet.reports import Place, Trace, silent
 from pinfleet.rules import ALL, Rules
 from pinfleet.wire import EndReason, Offer, RunListing
 
@@ -31,6 +32,8 @@ class LocalPod:
         park_after_seconds: Shorter waits stay warm.
         cancel_grace_seconds: What code gets to stop.
         rules: All of them, but in a negative control.
+        trace: Hears what code does.
+        pause: Waits between two tries.
     """
 
     def __init__(
@@ -44,6 +47,8 @@ class LocalPod:
         park_after_seconds: float = 10.0,
         cancel_grace_seconds: float = 30.0,
         rules: Rules = ALL,
+        trace: Trace = silent,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         loop = asyncio.get_running_loop()
         loop.set_task_factory(watch_tasks)  # type: ignore[arg-type] # the stub does not know `context`
@@ -56,7 +61,7 @@ class LocalPod:
             cancel_grace_seconds=cancel_grace_seconds,
             rules=rules,
         )
-        place = Place(version, uid, park_after_seconds, cancel_grace_seconds, rules)
+        place = Place(version, uid, park_after_seconds, cancel_grace_seconds, rules, trace, pause)
         self.worker = JournalWorker(journal)
         self.driver = PodDriver(self.machine, agent, self.worker, place, loop)
         self._ticks = loop.create_task(self._tick())

@@ -10,7 +10,7 @@ from pinfleet.agent import Agent
 from pinfleet.journal.interface import Journal
 from pinfleet.rules import ALL, Rules
 from pinfleet.testing.fakeclock import FakeClock
-from pinfleet.testing.pod import InlinePod
+from pinfleet.testing.pod import TestPod
 from pinfleet.testing.run import Run
 
 
@@ -34,7 +34,7 @@ class Fleet:
         self._journal = journal
         self._rules = rules
         self._events = events
-        self._pods: list[InlinePod] = []
+        self._pods: list[TestPod] = []
         self._numbers = count(1)
 
     async def start(self, agent: Agent, given: object = None, *, max_steps: int = 1_000, requester: str = "") -> Run:
@@ -52,10 +52,10 @@ class Fleet:
         await run.begin()
         return run
 
-    def pod(self, agent: Agent, trace: Callable[..., Any]) -> InlinePod:
+    def pod(self, agent: Agent, trace: Callable[..., Any]) -> TestPod:
         """Start another pod."""
         uid = f"pod-{len(self._pods) + 1}"
-        pod = InlinePod(agent, self._journal(), uid=uid, park_after_seconds=0.0, rules=self._rules, trace=trace)
+        pod = TestPod(agent, self._journal(), uid=uid, park_after_seconds=0.0, rules=self._rules, trace=trace)
         self._pods.append(pod)
         return pod
 
@@ -66,4 +66,4 @@ class Fleet:
     def close(self) -> None:
         """Let the journal go."""
         for pod in self._pods:
-            pod.close()
+            pod.leave()

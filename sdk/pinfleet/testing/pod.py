@@ -1,4 +1,4 @@
-"""A pod without sockets: the real machine, driver, runner and journal, on the loop of the test."""
+"""A pod of a test: a local one whose retries do not wait, and whose listing a test waits for."""
 
 import asyncio
 import json
@@ -8,24 +8,15 @@ from typing import Any, Final
 from pinfleet import clock
 from pinfleet.agent import Agent
 from pinfleet.journal.interface import Journal
-from pinfleet.journal.worker import JournalWorker
+from pinfleet.local.pod import LocalPod
 from pinfleet.pod.actions import Reply
-from pinfleet.pod.driver import PodDriver
-from pinfleet.pod.machine import PodMachine
-from pinfleet.pod.runner import watch_tasks
-from pinfleet.reports import Place, Trace
-from pinfleet.rules import ALL, Rules
 from pinfleet.wire import EndReason, Offer, RunListing
 
 VERSION: Final = "v1"
 PATIENCE_SECONDS: Final = 20.0
 
 
-def _silent(event: str, run: str, **values: object) -> None:
-    """Nobody listens."""
-
-
-class InlinePod:
+class TestPod(LocalPod):
     """One pod, of version v1.
 
     Args:
@@ -33,54 +24,23 @@ class InlinePod:
         journal: Its own connection to the journal; pods that share a database share their runs.
         uid: Of the pod.
         capacity: Most runs held at once.
-        park_after_seconds: Waits that last at least so long park the run.
-        cancel_grace_seconds: What code gets to end.
-        rules: All of them, but in a negative control.
-        trace: Hears what code does.
+        **options: For ``LocalPod``.
     """
 
-    def __init__(
-        self,
-        agent: Agent,
-        journal: Journal,
-        *,
-        uid: str = "pod-1",
-        capacity: int = 4,
-        park_after_seconds: float = 10.0,
-        cancel_grace_seconds: float = 30.0,
-        rules: Rules = ALL,
-        trace: Trace = _silent,
-    ) -> None:
-        loop = asyncio.get_running_loop()
-        loop.set_task_factory(watch_tasks)  # type: ignore[arg-type] # the stub does not know `context`
-        self.uid = uid
-        self.machine = PodMachine(
-            version=VERSION,
-            pod_uid=uid,
-            boot=f"boot-of-{uid}",
-            capacity=capacity,
-            cancel_grace_seconds=cancel_grace_seconds,
-            rules=rules,
-        )
-        place = Place(VERSION, uid, park_after_seconds, cancel_grace_seconds, rules, trace, _at_once)
-        self.worker = JournalWorker(journal)
-        self.driver = PodDriver(self.machine, agent, self.worker, place, loop)
+    __test__ = False  # no class of tests, whatever its name says to pytest
 
-    async def offer(self, uid: str, made: Offer) -> Reply:
-        """Offer a run."""
-        return await self.driver.call(lambda tag: self.machine.offer(tag, uid, made, clock.now()))
+    def __init__(
+        self, agent: Agent, journal: Journal, *, uid: str = "pod-1", capacity: int = 4, **options: Any
+    ) -> None:
+        super().__init__(agent, journal, version=VERSION, uid=uid, capacity=capacity, pause=_at_once, **options)
 
     async def ack(self, uid: str, epoch: int = 1) -> Reply:
         """Ack a run."""
-        return await self.driver.call(lambda tag: self.machine.ack(tag, uid, epoch))
+        return await super().ack(uid, epoch)
 
     async def delete(self, uid: str, epoch: int = 1, reason: EndReason = "cancel") -> Reply:
         """End a run."""
-        return await self.driver.call(lambda tag: self.machine.delete(tag, uid, epoch, reason, clock.now()))
-
-    def drain(self) -> None:
-        """Drain the pod."""
-        self.driver.apply(self.machine.drain())
+        return await self.end(uid, epoch, reason)
 
     def tick(self, later_seconds: float = 0.0) -> None:
         """Let time pass for the machine."""
@@ -94,7 +54,7 @@ class InlinePod:
 
     def listing(self, uid: str) -> RunListing | None:
         """Return how the run is listed."""
-        return next((run for run in self.machine.state(0, "").runs if run.uid == uid), None)
+        return next((run for run in self.runs if run.uid == uid), None)
 
     async def until(self, uid: str, state: str) -> RunListing:
         """Wait until the run is listed in a state; another final state fails at once."""
@@ -129,8 +89,8 @@ class InlinePod:
         assert listed.outcome is not None  # noqa: S101 - a tool of tests
         return json.loads(bytes(listed.outcome.result))
 
-    def close(self) -> None:
-        """Let the journal go."""
+    def leave(self) -> None:
+        """Let the journal go, outside of a loop."""
         self.worker.close()
 
 

@@ -13,7 +13,7 @@ import msgspec
 from pinfleet import clock, values
 from pinfleet.agent import Agent
 from pinfleet.declared import hints
-from pinfleet.testing.pod import VERSION, InlinePod
+from pinfleet.testing.pod import VERSION, TestPod
 from pinfleet.wire import Decision, InboxMessage, Offer, OfferLimits, Outcome, Previous, RunListing, Wait
 
 _ENDED: Final = frozenset({"succeeded", "failed", "cancelled", "limit", "incompatible"})
@@ -44,7 +44,7 @@ def _is_settled(run: RunListing) -> bool:
 class Surroundings(Protocol):
     """What a run needs of its fleet."""
 
-    def pod(self, agent: Agent, trace: Callable[..., None]) -> InlinePod:
+    def pod(self, agent: Agent, trace: Callable[..., None]) -> TestPod:
         """Start another pod."""
         ...
 
@@ -86,7 +86,7 @@ class Run:
         self._max_steps = max_steps
         self._requester = requester
         self._epoch = 0
-        self._pod: InlinePod | None = None
+        self._pod: TestPod | None = None
         self._listed: RunListing | None = None
         self._messages: list[InboxMessage] = []
         self._decisions: list[Decision] = []

@@ -28,7 +28,7 @@ def make_pod(tmp_path: Path) -> Iterator[MakePod]:
 
     yield make
     for pod in made:
-        pod.close()
+        pod.leave()
 
 
 ServePod = Callable[..., ServedPod]

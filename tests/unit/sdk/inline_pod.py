@@ -18,7 +18,7 @@ def offer(epoch: int = 1, *, given: object = None, max_steps: int = 100, **more:
     )
 
 
-class InlinePod(pod.InlinePod):
+class InlinePod(pod.TestPod):
     """One pod, whose runs are offered by hand."""
 
     async def result_of(self, uid: str, given: object = None) -> Any:
