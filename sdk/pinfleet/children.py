@@ -22,7 +22,13 @@ async def gather(
     """Run calls as known tasks, each in its own scope; see ``Ctx.gather``."""
     if position.step is not None:
         raise NestedStep(f"ctx.{kind} inside step {position.step}")
-    await run.boundary(position)
+    try:
+        await run.boundary(position)
+    except asyncio.CancelledError:
+        for call in calls:
+            if asyncio.iscoroutine(call):
+                call.close()  # it never begins
+        raise
     n = run.identities.next(position.scope, f"ctx.{kind}").n
     room = asyncio.Semaphore(limit or max(1, len(calls)))
     scope = child_scope(position.scope, f"{kind}{n}")

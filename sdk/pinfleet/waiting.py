@@ -5,7 +5,7 @@ The root and the children of gather and map are known; a task of the author's ow
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -66,6 +66,7 @@ class Waiting:
         self._execution = execution
         self._known: dict[asyncio.Task[Any], bool] = {}  # ctx tasks -> whether it waits
         self._open: dict[StepKey, _Open] = {}
+        self._watched: dict[StepKey, ExitStack] = {}
         self._fired: set[str] = set()
 
     # -- the code's side -----------------------------------------------------------------------------------------
@@ -110,23 +111,20 @@ class Waiting:
             await self._execution.gate(position)
 
     def watch(self, row: WaitRow, expire: Callable[[], None]) -> None:
-        """List a timer that nobody awaits, until ``forget``; ``expire`` is called once it is due."""
+        """List a timer that nobody awaits, until ``forget``; ``expire`` is called once it is due.
+
+        One that is due keeps the run from parking until the code inside has heard of it.
+        """
         fired: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        opened = self._opened(_Open(row, Asked(), fired))
-        opened.__enter__()
-
-        def done(_: object) -> None:
-            opened.__exit__(None, None, None)
-            if not fired.cancelled():
-                expire()
-
-        fired.add_done_callback(done)
+        opened = self._watched[row.key] = ExitStack()
+        opened.enter_context(self._opened(_Open(row, Asked(), fired)))
+        fired.add_done_callback(lambda _: expire())
         self.look()
 
     def forget(self, key: StepKey) -> None:
         """A watched timer no longer counts."""
-        if key in self._open:
-            self._open[key].fired.cancel()
+        if key in self._watched:
+            self._watched.pop(key).close()
 
     @contextmanager
     def _opened(self, wait: _Open) -> Iterator[None]:
