@@ -28,9 +28,6 @@ from pinfleet_operator.plan.words import cut
 from pinfleet_operator.plan.world import FleetState, LostVersion, PodView, Reach, VersionView, World
 from pinfleet_operator.store import Store
 
-VERDICT_SECONDS: Final = 300.0
-"""A template that the API server refused is asked for again after this: what refuses it may be a changing policy."""
-
 _ANY: Final = msgspec.json.Decoder()
 
 M = TypeVar("M", bound=Model)
@@ -112,7 +109,8 @@ class Observer:
             return None
         memory = self._of(world)
         known = memory.verdict
-        fresh_after = world.now - timedelta(seconds=VERDICT_SECONDS)
+        # What refuses a template may be a changing policy.
+        fresh_after = world.now - timedelta(seconds=self._settings.rejected_seconds)
         if known is None or known.spec_hash != draft.spec_hash:
             known = None
         if known is not None and (known.error is None or known.asked_at > fresh_after):

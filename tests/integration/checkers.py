@@ -27,6 +27,8 @@ VERSION_EDGES: Final = {
 
 def is_disturbed(recording: Recording) -> bool:
     """Whether anything failed or was made to: pods, the network, or the operator."""
+    if recording.has_faults:
+        return True
     for change in recording.of("pods"):
         annotations = change.item["metadata"].get("annotations", {})
         if change.status.get("phase") == "Failed" or any(name.startswith("localcluster.") for name in annotations):
@@ -184,7 +186,7 @@ def _run_budget(states: list[Change]) -> int:
 def _fleet_writes(recording: Recording) -> Iterator[str]:
     """A change of a fleet costs 12 and 2 for each pod that comes or goes; counts cost one in 2 s while runs move.
 
-    A version's own status follows the fleet's: one copy of each count. A leader's first pass may cost 6.
+    A version's own status has no counts. A leader's first pass may cost 6.
     """
     kinds = {"agentdeployments", "agentdeployments/status", "agentversions", "agentversions/status", "pods", "secrets"}
     made = [w for w in recording.writes if w.resource in kinds and w.is_operators and w.is_done]
@@ -197,8 +199,7 @@ def _fleet_writes(recording: Recording) -> Iterator[str]:
     pods = len({change.item["metadata"]["uid"] for change in recording.of("pods")})
     moves = [change.at for change in recording.of("agentruns")]
     fleets = len(_by_uid(recording.of("agentdeployments")))
-    versions = len(_by_uid(recording.of("agentversions")))
-    counts = (fleets + versions) * (2 + (max(moves) - min(moves)) / 2) if moves else 0
+    counts = fleets * (2 + (max(moves) - min(moves)) / 2) if moves else 0
     allowed = int(12 * changes + 4 * pods + counts + 6 * max(0, len(terms(recording)) - 1))
     if len(made) > allowed:
         kinds_made = dict(Counter(f"{w.verb} {w.resource}" for w in made))

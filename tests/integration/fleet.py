@@ -29,6 +29,41 @@ def trace_file(stage: Stage, namespace: str) -> Path:
     return stage.state / f"{namespace}.trace"
 
 
+def fleet_manifest(
+    name: str,
+    version: str,
+    variables: dict[str, str],
+    *,
+    image: str | None = None,
+    annotations: dict[str, str] | None = None,
+    **spec: Any,
+) -> Json:
+    """A fleet of the test agent, whose code answers with its version; `spec` adds to its spec."""
+    container = {
+        "name": "agent",
+        "image": image or "registry.local/steps:v1",
+        "command": ["pinfleet-agent", "serve", "agent:agent"],
+        "env": [{"name": key, "value": value} for key, value in ({"CODE": version} | variables).items()],
+    }
+    template = {
+        "metadata": {"annotations": annotations or {}},
+        "spec": {"terminationGracePeriodSeconds": 2, "containers": [container]},
+    }
+    known: Json = {
+        "version": version,
+        "replicas": 1,
+        "runsPerPod": 5,
+        "state": {"sqlite": {"claimName": "state"}},
+        "template": template,
+    }
+    return {
+        "apiVersion": "pinfleet.dev/v1alpha1",
+        "kind": "AgentDeployment",
+        "metadata": {"name": name},
+        "spec": known | spec,
+    }
+
+
 class Fleet:
     """One AgentDeployment of the test agent, in a namespace of its own."""
 
@@ -60,30 +95,8 @@ class Fleet:
         **spec: Any,
     ) -> Json:
         """The fleet with this version of the agent; `spec` adds to its spec."""
-        variables = {"TRACE": str(self.trace), "CODE": version} | (env or {})
-        container = {
-            "name": "agent",
-            "image": image or "registry.local/steps:v1",
-            "command": ["pinfleet-agent", "serve", "agent:agent"],
-            "env": [{"name": key, "value": value} for key, value in variables.items()],
-        }
-        template = {
-            "metadata": {"annotations": annotations or {}},
-            "spec": {"terminationGracePeriodSeconds": 2, "containers": [container]},
-        }
-        known: Json = {
-            "version": version,
-            "replicas": 1,
-            "runsPerPod": 5,
-            "state": {"sqlite": {"claimName": "state"}},
-            "template": template,
-        }
-        return {
-            "apiVersion": "pinfleet.dev/v1alpha1",
-            "kind": "AgentDeployment",
-            "metadata": {"name": self.name},
-            "spec": known | spec,
-        }
+        variables = {"TRACE": str(self.trace)} | (env or {})
+        return fleet_manifest(self.name, version, variables, image=image, annotations=annotations, **spec)
 
     def start(self, name: str, *, limits: Json | None = None, version: str | None = None, **given: Any) -> None:
         """Create a run; `given` is its input."""

@@ -93,6 +93,7 @@ class Recording:
     trace: list[TraceLine] = field(default_factory=list)
     ended_at: float = 0.0
     gaps: list[str] = field(default_factory=list)  # what the watches may have missed
+    has_faults: bool = False  # harm was done that the recording itself does not show
 
     def of(self, plural: str) -> list[Change]:
         """Every state of every object of a kind."""

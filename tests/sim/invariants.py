@@ -115,6 +115,8 @@ def retires_in_time(history: History) -> Iterator[str]:
         return
     actives = history.actives()
     for (_, name), (left_rv, _) in pairwise(actives):
+        if actives[-1][1] == name:
+            continue  # its spec came back
         ends = [s.at for states in history.runs().values() for s in states
                 if s.status.get("version") == name and is_terminal(s.status)]  # fmt: skip
         left = next(c.at for c in history.changes["agentdeployments"] if c.rv == left_rv)

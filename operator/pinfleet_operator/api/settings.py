@@ -39,6 +39,7 @@ class Settings:
     report_seconds: int = 30  # progress and Pending reasons are written at most this often, and not before
     poll_seconds: int = 20  # length of a long poll; with call_seconds less than unreachable_seconds (rule 6)
     call_seconds: float = 5.0  # time limit of any other call to a pod
+    rejected_seconds: int = 300  # what the API server refuses as invalid is asked for again after this
     run_workers: int = 16  # passes over runs at once
     resync_seconds: int = 300  # every fleet is looked at this often without a trigger
     rules_off: frozenset[str] = field(default=frozenset())  # numbers of RULES taken out; for tests alone

@@ -27,6 +27,7 @@ from pinfleet_operator.kube.deadlines import Deadlines
 from pinfleet_operator.kube.http1 import Answer
 from pinfleet_operator.kube.keepalive import Keepalive, Origin
 from pinfleet_operator.kube.lines import split_lines
+from pinfleet_operator.kube.patience import Patience
 from pinfleet_operator.kube.resources import Resource
 from pinfleet_operator.kube.server_clock import ServerClock
 from pinfleet_operator.kube.session import BROKEN, open_session, words
@@ -68,6 +69,7 @@ class KubeClient:
         origin, deadlines = Origin.of(endpoint.server, endpoint.ssl_context, endpoint.server_name), Deadlines()
         self._writes = Keepalive(origin, deadlines, connections=WRITES_AT_ONCE)
         self._reads = Keepalive(origin, deadlines, connections=READS_AT_ONCE)
+        self._patience = Patience(clock)
         self._session = open_session(WATCHES_AT_ONCE, ssl_context=endpoint.ssl_context)
 
     def guarded(self, guard: Guard) -> "KubeClient":
@@ -218,6 +220,7 @@ class KubeClient:
     ) -> bytes:
         """One request and its whole answer, within the time limit, waiting for a free connection included."""
         limit = seconds or self._call_seconds
+        await self._patience.wait(call.resource)
         try:
             answer = await self._send(method, call, params or {}, body, headers or {}, limit)
         except TimeoutError as err:
@@ -256,7 +259,10 @@ class KubeClient:
     async def _failure(self, call: Call, status: int, body: bytes, headers: Mapping[str, str]) -> Exception:
         if status == 401:  # noqa: PLR2004 - Unauthorized
             await self._endpoint.tokens.reload()
-        return failure(call, status, body, headers.get("Retry-After"))
+        found = failure(call, status, body, headers.get("Retry-After"))
+        if status == 429 and isinstance(found, Unavailable):  # noqa: PLR2004 - Too Many Requests
+            self._patience.hear(found.retry_after_seconds)
+        return found
 
 
 def _path(method: str, call: Call, params: Params) -> str:

@@ -54,7 +54,7 @@ def write_steps(world: World, status: AgentDeploymentStatus, judged: tuple[Judge
 
 
 def mirror_actions(world: World, judged: tuple[Judged, ...]) -> tuple[Action, ...]:
-    """Copies of the status for every version whose copy differs."""
+    """Copies of the status, without counts, for every version whose copy differs."""
     actions = []
     for each in judged:
         record = each.version.record
@@ -128,9 +128,6 @@ def _mirror(world: World, each: Judged, before: AgentVersionStatus) -> AgentVers
     return AgentVersionStatus(
         observed_generation=1,  # its spec never changes
         phase=each.phase,
-        pods=sum(not pod.record.is_terminal for pod in each.version.pods),
-        ready=each.version.ready,
-        open=each.version.counts.open,
         active_since=(before.active_since or now) if each.role is Role.ACTIVE else before.active_since,
         draining_since=each.draining_since,
         retired_at=each.retired_at,

@@ -28,7 +28,6 @@ from pinfleet_operator.store import FleetKey, Store, VersionKey
 from pinfleet_operator.work_queue import WorkQueue
 
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.25, 30.0
-REJECTED_RETRY_SECONDS = 300.0  # what the API server refuses as invalid is no better a second later
 BACKLOG_AT_ONCE, BACKLOG_PAUSE_SECONDS = 256, 0.002
 
 log = structlog.get_logger()
@@ -169,7 +168,7 @@ class RunLoop:
         memory = self._memory.of(s.uid)
         if memory.write_refused is None or s.run is None or s.run.generation != memory.refused_generation:
             return False
-        until = memory.write_refused.since + timedelta(seconds=REJECTED_RETRY_SECONDS)
+        until = memory.write_refused.since + timedelta(seconds=self._settings.rejected_seconds)
         if until <= s.now:
             return False
         self.queue.add_after(s.uid, (until - s.now).total_seconds())

@@ -10,7 +10,6 @@ from pydantic import AwareDatetime, ConfigDict, Field
 from pinfleet_operator.api.models.base import AnyObject, Column, Crd, Model, Resource, Rule, cel, list_map
 from pinfleet_operator.api.models.values import (
     Condition,
-    Count,
     DnsLabel,
     Generation,
     Port,
@@ -71,22 +70,13 @@ class AgentVersionSpec(Model):
 
 
 class AgentVersionStatus(Model):
-    """A mirror of the fleet's status, for people. The fleet's status decides."""
+    """A mirror of the fleet's status, for people. The fleet's status decides, and it alone has the counts of runs."""
 
     observed_generation: Generation | None = None
     """The metadata.generation that this status answers to."""
 
     phase: VersionPhase | None = None
     """Preparing, Candidate, Active, Draining, Retired, Failed or Superseded; see AgentDeployment status.versions."""
-
-    pods: Count | None = None
-    """Pods that exist, without those that have ended."""
-
-    ready: Count | None = None
-    """Pods that take runs."""
-
-    open: Count | None = None
-    """Runs of this version that have not ended."""
 
     active_since: AwareDatetime | None = None
     """When it last became active; absent if it never was."""
@@ -110,8 +100,9 @@ class AgentVersion(Resource):
         columns=(
             Column("Fleet", ".spec.fleet", description="AgentDeployment that it belongs to."),
             Column("Phase", ".status.phase", description="Where it is in its life."),
-            Column("Pods", ".status.pods", type="integer", description="Pods that exist."),
-            Column("Open", ".status.open", type="integer", description="Runs that have not ended."),
+            Column(
+                "Ready", '.status.conditions[?(@.type=="Ready")].status', description="Whether its pods take runs."
+            ),
             Column("Age", ".metadata.creationTimestamp", type="date"),
         ),
     )

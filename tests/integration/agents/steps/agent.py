@@ -9,6 +9,7 @@ import os
 import time
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 from pinfleet import Agent, Ctx, current
 
@@ -27,6 +28,8 @@ class Ask:
     die_at: int = 0  # this step ends the process; 0: none
     result_bytes: int = 0  # padding of the result
     deaf: bool = False  # ignores cancellation
+    gate_at: int = 0  # this step waits until there is a file `gate`; 0: none
+    gate: str = ""
     say: str = ""  # comes back in the result
 
 
@@ -57,6 +60,8 @@ async def work(step: int, ask: Ask) -> int:
         os._exit(7)
     if step == ask.fail_at:
         raise ValueError(f"step {step} fails, as told")
+    while step == ask.gate_at and not Path(ask.gate).exists():  # noqa: ASYNC110, ASYNC240 - one look
+        await asyncio.sleep(0.05)
     await asyncio.sleep(ask.seconds)
     return step
 

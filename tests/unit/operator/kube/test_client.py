@@ -124,9 +124,9 @@ async def test_a_kept_connection_that_died_is_no_reason_to_send_twice(server: Fa
 
 async def test_retry_after_is_handed_on(server: FakeApiServer, kube: KubeClient) -> None:
     """The server's wish for a pause comes with the error; a date in its place is no wish."""
-    server.inject(Answer(429, retry_after="3"), lambda _: True)
     server.inject(Answer(503, retry_after="Wed, 21 Oct 2026 07:28:00 GMT"), lambda _: True)
-    for expected in (3.0, None):
+    server.inject(Answer(429, retry_after="3"), lambda _: True)
+    for expected in (None, 3.0):
         with pytest.raises(Unavailable) as caught:
             await kube.get(PODS, "ns", "pod")
         assert caught.value.retry_after_seconds == expected
