@@ -38,7 +38,7 @@ lock: install ## write requirements.lock from the two pyproject.toml files
 bench: install ## first figures on a real API server, into bench/out; BENCH_RUNS=500 BENCH_PAIRS=1 is a quick look
 	@PYTHONPATH=hack/cluster:. $(RUN) -m bench $(BENCH)
 
-faults: install ## every fault plan on a real API server, 30-60 minutes; PLAN=NAME replays one, PART=1/4 plays a quarter
+faults: install ## every fault plan on a real API server, under an hour; PLAN=NAME replays one, DONE=FILE goes on
 	@PYTHONPATH=hack/cluster:. $(RUN) -m tests.faults
 
 .PHONY: help install demo down test check generate verify lock bench faults

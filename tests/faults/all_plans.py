@@ -1,9 +1,11 @@
 """Plays fault plans by the hundred, several at once, and tells what came of them; `make faults` calls `main`.
 
-make faults                       every plan
-make faults PLAN=NAME             one plan, as its line in the table names it
-make faults SAMPLE=N SEED=S       N of them, drawn by the seed
-make faults LANES=N               so many at once
+- `make faults`: every plan.
+- `make faults PLAN=NAME`: one, as its line in the table names it; or several, as in PLAN='throttled@*'.
+- `make faults PART=2/5`: the second fifth of them.
+- `make faults DONE=FILE`: those that the file does not call ok yet; verdicts go into it.
+- `make faults SAMPLE=N SEED=S`: N of them, drawn by the seed.
+- `make faults LANES=N`: so many at once.
 """
 
 import asyncio
@@ -45,15 +47,14 @@ async def main(arguments: list[str]) -> int:
             async with Admin(stage.cluster) as admin:
                 company = Company(Theatre(stage, recorder, admin), lanes)
                 plans = choose(generate((await company.rehearse()).calls), wish)
-                played = await company.play_all(plans)
+                done = Verdicts(os.environ.get("DONE"))
+                played = await company.play_all([plan for plan in plans if not done.is_ok(plan)], done)
                 quiet = [] if wish else [*await company.long_quiet(plans), *await company.control()]
     finally:
         stage.down()
     print_table(played)
     for line in quiet:
         print(line)
-    if out := os.environ.get("OUT"):
-        write_table(Path(out), played)
     is_good = all(each.verdict == "ok" for each in played) and not quiet
     return 0 if is_good and played else 1
 
@@ -82,6 +83,27 @@ def drawn(plans: list[Plan], number: int, seed: str) -> list[Plan]:
     return list(by_fault.values())[:number]
 
 
+class Verdicts:
+    """What came of plans, by name, kept in a file so that a run can be gone on with."""
+
+    def __init__(self, path: str | None) -> None:
+        self._path = Path(path) if path else None
+        self._found: dict[str, str] = {}
+        if self._path is not None and self._path.exists():
+            self._found = json.loads(self._path.read_text())
+
+    def is_ok(self, plan: Plan) -> bool:
+        """Whether it was played, and ended well."""
+        return self._found.get(plan.name) == "ok"
+
+    def note(self, played: Played) -> None:
+        """Keep a verdict."""
+        if played.plan is not None:
+            self._found[played.plan.name] = played.verdict
+        if self._path is not None:
+            self._path.write_text(json.dumps(self._found, indent=1))
+
+
 class Company:
     """Plays plans in lanes."""
 
@@ -105,7 +127,7 @@ class Company:
         print(f"control: {plan.name} without rule 1: {played.verdict}", *played.faults[:1], flush=True)
         return [] if played.verdict == "broken" else ["the control was not flagged"]
 
-    async def play_all(self, plans: list[Plan]) -> list[Played]:
+    async def play_all(self, plans: list[Plan], verdicts: Verdicts) -> list[Played]:
         """Every plan, in lanes; a line for each."""
         waiting, done, began = list(reversed(plans)), list[Played](), time.monotonic()
 
@@ -113,6 +135,7 @@ class Company:
             while waiting:
                 played = await self._play_until_met(waiting.pop())
                 done.append(played)
+                verdicts.note(played)
                 at = f"[{len(done)}/{len(plans)} {time.monotonic() - began:.0f} s]"
                 print(
                     at, played.verdict, played.plan.name if played.plan else "", f"{played.seconds:.0f} s", flush=True
@@ -165,12 +188,6 @@ class Company:
             f"a minute of quiet over {self._number} end states, {len(stayed)} with live fleets: {found or 'no write'}"
         )
         return found
-
-
-def write_table(path: Path, played: list[Played]) -> None:
-    """Every plan with its verdict, seconds, starts of the operator, and what was broken, as JSON."""
-    rows = [[p.plan.name, p.verdict, round(p.seconds, 1), p.starts, p.faults] for p in played if p.plan]
-    path.write_text(json.dumps(rows, indent=1))
 
 
 def print_table(played: list[Played]) -> None:

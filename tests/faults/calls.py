@@ -42,8 +42,14 @@ class Call:
 
     @property
     def shape(self) -> tuple[str, str, str]:
-        """What it has in common with the same step of another object's life; nothing depends on a version's status."""
-        return (self.verb, self.resource, "" if self.resource == "agentversions/status" else self.what)
+        """What it has in common with the same step of another object's life.
+
+        Of the statuses of fleets and versions, which are for people, the switch alone is a step of its own.
+        """
+        if self.resource in {"agentdeployments/status", "agentversions/status"}:
+            is_switch = "=Active" in self.what and "=Draining" in self.what
+            return (self.verb, self.resource, "switch" if is_switch else "")
+        return (self.verb, self.resource, self.what)
 
     def __str__(self) -> str:
         return ":".join(part for part in (self.verb, self.resource, self.name, self.what) if part)

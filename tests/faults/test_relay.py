@@ -136,17 +136,16 @@ async def test_a_fault_is_what_it_is_called(
         assert on.script.seen[0].call == ENDED
 
 
-async def test_a_request_of_a_dead_operator_is_not_carried_out(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_request_of_a_dead_operator_is_not_carried_out() -> None:
     """What it sent while its last answer was read goes nowhere; what its successor sends does."""
-    monkeypatch.setattr(harm, "READ_SECONDS", 1.0)
-    async with stand("kill-after") as on:
-        first, second = await asyncio.gather(on.write(), _when_held(on))
-        assert (first, second, on.upstream.done) == (200, RESET, 1)
-
-
-async def _when_held(on: Stand) -> int:
-    await on.until(lambda: not on.script._open.is_set())
-    return await on.write()
+    async with stand(None) as on:
+        on.script.hold()
+        last = asyncio.ensure_future(on.write())
+        await on.until(lambda: bool(on.script._open._waiters))
+        on.script.die()
+        on.script.let_go()
+        assert (await last, on.upstream.done) == (RESET, 0)
+        assert (await on.write(), on.upstream.done) == (200, 1)
 
 
 @pytest.mark.parametrize("fault", ["gone", "frozen", "hung"])

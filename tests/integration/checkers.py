@@ -174,13 +174,15 @@ def writes_have_a_reason(recording: Recording) -> Iterator[str]:
 
 
 def _run_budget(states: list[Change]) -> int:
-    """Assignments, parks, losses, an end, an explicit pin, and in each 30 s a reason or progress."""
+    """Assignments, parks, losses, an end, an explicit pin, a refusal told, and in each 30 s a reason or progress."""
     phases = [state.status.get("phase", "Pending") for state in states]
     entered = [phase for before, phase in zip(["Pending", *phases], phases, strict=False) if phase != before]
     epochs: int = max(state.status.get("epoch", 0) for state in states)
     has_version = bool(states[0].item["spec"]["task"].get("version"))
     left = sum(1 for phase in entered if phase != "Running")
-    return epochs + left + int(has_version) + int((states[-1].at - states[0].at) / 30)
+    reasons = [state.status.get("reason") for state in states]
+    refused = sum(1 for before, reason in pairwise(reasons) if reason == "WriteRefused" != before)
+    return epochs + left + refused + int(has_version) + int((states[-1].at - states[0].at) / 30)
 
 
 def _fleet_writes(recording: Recording) -> Iterator[str]:
