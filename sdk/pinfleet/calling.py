@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 _LOG: Final = logging.getLogger("pinfleet.run")
 _ASK: Final = "ctx.ask"
+AGAIN: Final = " again"
+"""Ends the name of what a person is asked about a call in doubt."""
+
 _STILL_RUNNING_SECONDS: Final = 1.0  # between two looks at a provider that still works on this call
 
 
@@ -129,7 +132,7 @@ async def _asked(calling: _Calling, outer: Position) -> bool:
     attempt = calling.row.attempt if calling.row is not None else 0
     asks = StepKey(child_scope(key.scope, f"{key.name}#{key.n}"), _ASK, attempt)
     shown = {"question": "its outcome is unknown: send it again?"} | {n: calling.named[n] for n in spec.show}
-    request = people.Request(f"{spec.name} again", calling.arguments, shown, spec.within, spec.who)
+    request = people.Request(spec.name + AGAIN, calling.arguments, shown, spec.within, spec.who)
     try:
         await people.ask(calling.run, outer, asks, request)
     except (Denied, Expired):

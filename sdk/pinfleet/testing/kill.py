@@ -1,7 +1,8 @@
 """``kill_everywhere``: one test case for each commit of a run's journal, its pod gone right before it, and after it.
 
 A pod that is gone commits nothing more, and its code is stopped; the next pod takes the run over. Held in each case:
-the outcome is that of the run that nobody killed, nothing recorded runs again, and every call of a tool has one key.
+the outcome is that of the run that nobody killed (unless a call is in doubt), nothing recorded runs again, and every
+call of a tool has one key.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pinfleet.agent import Agent
+from pinfleet.calling import AGAIN
 from pinfleet.declared import ToolSpec
 from pinfleet.errors import JournalRefused
 from pinfleet.identity import StepKey
@@ -116,7 +118,7 @@ class _Seen:
     commits: int
     outcome: tuple[str, bytes, str]
     events: list[tuple[str, dict[str, Any]]]
-    in_doubt: bool  # a call ended as unknown
+    in_doubt: bool  # a call ended as unknown, or a person is asked what became of it
 
 
 class _Mortal:
@@ -191,6 +193,7 @@ async def _execute(plan: Plan, kill: Kill | None) -> _Seen:
             outcome = run.outcome
             error = f"{outcome.error.type}: {outcome.error.message}" if outcome.error is not None else ""
             in_doubt = any(event == "recorded" and each["status"] == "unknown" for event, each in run.events)
+            in_doubt |= any(wait.name.endswith(AGAIN) for wait in run.waiting_for)
             return _Seen(count[0], (run.state, bytes(outcome.result), error), run.events, in_doubt)
         finally:
             fleet.clock.remove()

@@ -2,6 +2,9 @@
 
 import importlib.util
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -53,3 +56,13 @@ async def test_support(make_pod: MakePod, tmp_path: Path, monkeypatch: pytest.Mo
     assert json.loads(bytes(listed.outcome.result)) == {"answer": "order o-1 of 49.90 has been sent"}
     lines = [json.loads(line) for line in trace.read_text().splitlines()]
     assert [(line["step"], line["pod"]) for line in lines] == [("find_order#1", "pod-1"), ("answer#1", "pod-2")]
+
+
+def test_refund() -> None:
+    """The refund's own tests pass, as its author runs them, a kill at every commit among them."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(EXAMPLES / "refund")]
+    done = subprocess.run(command, cwd=EXAMPLES.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    passed = re.search(r"(\d+) passed", done.stdout)
+    assert passed is not None
+    assert int(passed[1]) > 20
