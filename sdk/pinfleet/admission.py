@@ -8,14 +8,13 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from pinfleet.errors import Incompatible, RunStopped
 from pinfleet.journal.handle import RunHandle
-from pinfleet.journal.interface import CommitResult
+from pinfleet.journal.interface import Batch, CommitResult
 from pinfleet.position import Position
-from pinfleet.record import Earlier
 from pinfleet.wire import EndReason
 
 
@@ -27,7 +26,7 @@ class Stop:
     reason: EndReason = "cancel"
     fence: CommitResult | None = None
     error: Incompatible | None = None
-    earlier: Earlier | None = None  # for the segment that a restart begins
+    batch: Batch = field(default_factory=Batch)  # what a restart commits
 
 
 class Admission(ABC):

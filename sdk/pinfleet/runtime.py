@@ -23,7 +23,7 @@ from pinfleet.inbox import Inbox
 from pinfleet.journal.handle import RunHandle
 from pinfleet.journal.interface import Batch, End, History
 from pinfleet.position import Position
-from pinfleet.record import Earlier, Record
+from pinfleet.record import Record
 from pinfleet.reports import Assignment, Ended, News, Place, Progress, Reporter
 from pinfleet.slot import Slot
 from pinfleet.waiting import Waiting
@@ -118,9 +118,9 @@ class Execution(Admission):
             return await calling.run_tool(self, spec, given)
         return await stepping.run_step(self, spec, given)
 
-    async def restart(self, earlier: Earlier) -> None:
-        """Begin a new segment; never returns."""
-        self._ask(Stop("restart", earlier=earlier))
+    async def restart(self, batch: Batch) -> None:
+        """Begin a new segment with a batch; never returns."""
+        self._ask(Stop("restart", batch=batch))
         await self.hold()
 
     def emit(self, value: object) -> None:
@@ -193,9 +193,9 @@ class Execution(Admission):
             await self._end(ending.limit("steps", self.partial))
         elif stop.kind == "incompatible" and stop.error is not None:
             self._report_incompatible(stop.error)
-        elif stop.kind == "restart" and stop.earlier is not None:
+        elif stop.kind == "restart":
             self._close(Fenced)
-            await self.handle.commit(Batch(restart=stop.earlier.text()), closing=True)
+            await self.handle.commit(stop.batch, closing=True)
             self.restarts = True
         elif stop.kind == "cancel":
             await self._cancelled(stop.reason)

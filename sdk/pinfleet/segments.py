@@ -7,7 +7,7 @@ from pinfleet.ending import RESULT_LIMIT
 from pinfleet.errors import BadInput, NotStorable, ResultTooLarge
 from pinfleet.journal.interface import Batch
 from pinfleet.record import Earlier
-from pinfleet.stepping import place_of
+from pinfleet.stepping import place_of, value_row
 
 if TYPE_CHECKING:
     from pinfleet.runtime import Execution
@@ -29,15 +29,15 @@ async def restart(run: "Execution", state: object) -> None:
     except NotStorable as err:
         raise BadInput(f"ctx.restart(state) becomes main's input: {err.message}") from err
     unknown = tuple((tool, arguments.decode(), said) for (tool, arguments), said in run.record.unknown.items())
-    await run.restart(
-        Earlier(
-            input=text,
-            counts=tuple(run.identities.counts()),
-            unknown=unknown,
-            messages=tuple(run.inbox.known),
-            messages_seen=run.inbox.seen.messages,
-        )
+    row = value_row(run, run.identities.next(position.scope, _RESTART), text)
+    earlier = Earlier(
+        input=text,
+        counts=tuple(run.identities.counts()),
+        unknown=unknown,
+        messages=tuple(run.inbox.known),
+        messages_seen=run.inbox.seen.messages,
     )
+    await run.restart(Batch(steps=(row,), restart=earlier.text()))
 
 
 def keep_partial(run: "Execution", value: object) -> None:

@@ -101,7 +101,7 @@ async def _body(run: "Execution", spec: StepSpec, position: Position, given: Giv
         return bodies.failed(spec, err)
 
 
-def _value_row(run: "Execution", key: StepKey, text: bytes) -> StepRow:
+def value_row(run: "Execution", key: StepKey, text: bytes) -> StepRow:
     """Return the row of a recorded value, such as the time."""
     now = clock.now().wall
     return StepRow(
@@ -120,5 +120,5 @@ def value(run: "Execution", position: Position, name: str, make: Callable[[], _T
     if row is not None:
         return values.decode(row.result, kind, name)  # type: ignore[no-any-return]
     made = make()
-    run.handle.later(step=_value_row(run, key, values.encode(made, name)))
+    run.handle.later(step=value_row(run, key, values.encode(made, name)))
     return made

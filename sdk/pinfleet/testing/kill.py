@@ -7,7 +7,7 @@ call of a tool has one key.
 
 import asyncio
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -151,6 +151,10 @@ class _Mortal:
         if is_here:
             self._go()
         return result
+
+    def commit_all(self, commits: Sequence[Any]) -> list[CommitResult]:
+        """Commit one after the other: the pod may go between any two."""
+        return [self.commit(each.owner, each.batch, max_steps=each.max_steps, now=each.now) for each in commits]
 
     def claim(self, claim: Claim) -> ClaimResult:
         """Claim, unless the pod is gone."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -41,6 +42,12 @@ def hang() -> None:
     wait_for("go")
 
 
+@agent.step
+async def leave() -> None:
+    """End the process."""
+    os._exit(7)
+
+
 @agent.main
 async def main(ctx: pinfleet.Ctx, ask: dict[str, Any]) -> Any:
     """Do it."""
@@ -49,6 +56,8 @@ async def main(ctx: pinfleet.Ctx, ask: dict[str, Any]) -> Any:
     match ask.get("then"):
         case "block":
             wait_for("go")
+        case "exit" if pinfleet.current().epoch == 1:
+            await leave()
         case "hang":
             await hang()
         case "sleep":
