@@ -237,6 +237,7 @@ class Stage:
 
 
 def operator_manifests() -> list[Json]:
-    """Account and RBAC of the chart as Helm renders it; the operator itself runs as a process beside the cluster."""
+    """Account, RBAC and policies of the chart as Helm renders them; the operator is a process beside the cluster."""
     kinds = {"ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"}
-    return [each for each in render(namespace=SYSTEM_NAMESPACE) if each["kind"] in kinds]
+    policies = {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+    return [each for each in render(namespace=SYSTEM_NAMESPACE) if each["kind"] in kinds | policies]

@@ -11,6 +11,7 @@ import msgspec
 import structlog
 
 from pinfleet_operator.api import keys
+from pinfleet_operator.api.approval import decode_approval
 from pinfleet_operator.api.child import decode_pod, decode_version
 from pinfleet_operator.api.run import decode_kept
 from pinfleet_operator.api.settings import Settings
@@ -19,7 +20,7 @@ from pinfleet_operator.errors import ClusterError
 from pinfleet_operator.kube.api import Kube
 from pinfleet_operator.kube.listing import list_all
 from pinfleet_operator.kube.reflector import Reflector
-from pinfleet_operator.kube.resources import AGENT_DEPLOYMENTS, AGENT_RUNS, AGENT_VERSIONS, PODS
+from pinfleet_operator.kube.resources import AGENT_APPROVALS, AGENT_DEPLOYMENTS, AGENT_RUNS, AGENT_VERSIONS, PODS
 from pinfleet_operator.lease import Leader
 from pinfleet_operator.pod_watch import PodWatch
 from pinfleet_operator.reconcile import FleetQueue, Reconciler
@@ -63,6 +64,7 @@ class ControlPlane:
         self.reflectors = (
             Reflector(kube, AGENT_VERSIONS, decode_version, store.versions, clock=clock, namespace=namespace),
             Reflector(kube, PODS, decode_pod, pods, clock=clock, namespace=namespace, label_selector=ours),
+            Reflector(kube, AGENT_APPROVALS, decode_approval, store.approvals, clock=clock, namespace=namespace),
             Reflector(kube, AGENT_RUNS, decode_kept, store.runs, clock=clock, namespace=namespace),
         )
         self.dispatch = Dispatch(

@@ -21,7 +21,7 @@ from pinfleet_operator.observe import Observer
 from pinfleet_operator.plan.actions import DropFleet, Plan, SetFleet
 from pinfleet_operator.plan.decide import plan
 from pinfleet_operator.plan.memory import FleetKey, Memory
-from pinfleet_operator.store import Store
+from pinfleet_operator.store import Store, VersionKey
 from pinfleet_operator.work_queue import WorkQueue
 
 FIRST_RETRY_SECONDS: Final = 0.25
@@ -117,6 +117,7 @@ class FleetQueue:
         self._store.versions.on_change.append(self._version_changed)
         self._store.pods.on_change.append(self._pod_changed)
         self._store.runs.on_count.append(self._run_counted)
+        self._store.on_want.append(self._slot_wanted)
         for version in self._store.versions.all():
             self.add(version.namespace, version.fleet)
 
@@ -220,6 +221,14 @@ class FleetQueue:
             if left == 0:
                 self.queue.add(key)
         self._counts_moved(key)
+
+    def _slot_wanted(self, key: VersionKey) -> None:
+        """A version without pods gets one at once; where there are pods, more is a matter of counts."""
+        namespace, fleet, _ = key
+        version = self._store.find_version(key)
+        pods = self._store.pods_of(version.uid) if version is not None else ()
+        if version is not None and all(pod.is_terminal or pod.deleting or pod.cordoned for pod in pods):
+            self.queue.add((namespace, fleet))
 
     def _counts_moved(self, key: FleetKey) -> None:
         loop = asyncio.get_running_loop()

@@ -117,6 +117,22 @@ class Fleet:
         }
         self.stage.kubectl("create", "-n", self.namespace, "-f", "-", given=json.dumps(manifest))
 
+    def decide(self, run: str, request_hash: str, decision: str = "approved", name: str = "") -> None:
+        """Decide on what a run asks for, as the administrator."""
+        uid = self.stage.get("agentrun", run, self.namespace)["metadata"]["uid"]
+        manifest = {
+            "apiVersion": "pinfleet.dev/v1alpha1",
+            "kind": "AgentApproval",
+            "metadata": {"name": name or f"{run}-{request_hash[:8]}"},
+            "spec": {
+                "run": {"name": run, "uid": uid},
+                "requestHash": request_hash,
+                "decision": decision,
+                "approver": "admin",
+            },
+        }
+        self.stage.kubectl("create", "-n", self.namespace, "-f", "-", given=json.dumps(manifest))
+
     # Reading
 
     def run(self, name: str) -> Json:

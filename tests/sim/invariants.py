@@ -88,23 +88,26 @@ def active_is_a_register(history: History) -> Iterator[str]:
 def retired_is_empty(history: History) -> Iterator[str]:
     """INV-6."""
     phases: dict[str, str] = {}
-    retired: set[str] = set()
+    retired, dormant = set[str](), set[str]()
     changes = sorted(
         [*((c.rv, "run", c) for c in history.changes["agentruns"]),
          *((c.rv, "fleet", c) for c in history.changes["agentdeployments"])],
         key=lambda each: each[0],
     )  # fmt: skip
-    open_on: dict[str, str] = {}
+    open_on: dict[str, tuple[str, str]] = {}  # run uid -> version, phase
     for _, kind, change in changes:
         if kind == "fleet":
             phases = {each["name"]: each["phase"] for each in change.status.get("versions", [])}
             retired = {name for name, phase in phases.items() if phase == "Retired"}
+            dormant = {name for name, phase in phases.items() if phase == "Dormant"}
         else:
             uid, version = change.item["metadata"]["uid"], change.status.get("version")
             open_on.pop(uid, None)
             if version and not is_terminal(change.status) and change.verb != "DELETED":
-                open_on[uid] = version
-        for uid, version in open_on.items():
+                open_on[uid] = version, change.status.get("phase", "Pending")
+        for uid, (version, phase) in open_on.items():
+            if version in dormant and phase not in {"Parked", "Held"}:
+                yield f"version {version} is without pods at {change.at:.3f} while run {uid} is {phase}"
             if version in retired:
                 yield f"version {version} is retired at {change.at:.3f} while run {uid} is open"
 

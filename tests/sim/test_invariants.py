@@ -86,6 +86,12 @@ def _retired_while_open() -> History:
     return history
 
 
+def _dormant_while_awake() -> History:
+    history = _good()
+    _fleet(history, 11, activeVersion="v2", versions=[{"name": "v1", "phase": "Dormant"}])
+    return history
+
+
 def _never_retired() -> History:
     history = _good()
     _fleet(history, 12, activeVersion="v2")
@@ -129,6 +135,7 @@ BAD = [
     ("INV-4", "a run ended twice", _twice(end="succeeded")),
     ("INV-5", "created after the switch, pinned to the old version", _pinned_to_the_old()),
     ("INV-6", "retired while a run is open", _retired_while_open()),
+    ("INV-6", "without pods while a run is awake", _dormant_while_awake()),
     ("INV-7", "an empty version keeps its pod", _never_retired()),
     ("INV-13", "an ended run goes on", _run(_ended(), _running(2))),
     ("INV-13", "observedGeneration fell", _run(_running(observedGeneration=2), _running(observedGeneration=1))),

@@ -66,6 +66,11 @@ class VersionRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     template: msgspec.Raw  # pod template as rendered when the version was made
     status: msgspec.Raw  # as stored; only compared with what is to be written
 
+    @property
+    def keeps_journal(self) -> bool:
+        """Whether what runs recorded outlives the pod that they recorded it on."""
+        return self.claim_name is not None
+
 
 class _Owner(msgspec.Struct):
     kind: str

@@ -9,11 +9,11 @@ import yaml
 from pydantic import JsonValue
 
 from pinfleet_operator.api import keys
-from pinfleet_operator.api.models import AgentDeployment, AgentRun, AgentVersion
+from pinfleet_operator.api.models import AgentApproval, AgentDeployment, AgentRun, AgentVersion
 from pinfleet_operator.api.models.base import Column, Resource
 from pinfleet_operator.api.structural import Schema, structural
 
-RESOURCES: Final[tuple[type[Resource], ...]] = (AgentDeployment, AgentRun, AgentVersion)
+RESOURCES: Final[tuple[type[Resource], ...]] = (AgentApproval, AgentDeployment, AgentRun, AgentVersion)
 CATEGORY: Final = "pinfleet"
 HEADER: Final = "# Generated from operator/pinfleet_operator/api/models: edit those and run `make generate`.\n"
 

@@ -19,6 +19,7 @@ class FleetView:
     runs_per_pod: int
     run_ttl_seconds: int  # an ended run is deleted after this
     ended_runs_limit: int  # most ended runs kept
+    has_four_eyes: bool  # spec.approvals.fourEyes: a run without a requester fails
     is_paused: bool  # spec.paused: no new pins
     is_deleting: bool  # has a deletionTimestamp: no new pins
     cancels_runs: bool  # deleting with deletePolicy Cancel, or its namespace ends: open runs are cancelled

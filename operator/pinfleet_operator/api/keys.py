@@ -31,7 +31,7 @@ SECRET_TYPE: Final = "pinfleet.dev/token"  # noqa: S105 - of a version's Secret;
 READY: Final = "Ready"  # an active version serves; a draining one does not make it unready
 RECONCILING: Final = "Reconciling"  # present only while a change is under way
 STALLED: Final = "Stalled"  # present only while something needs a person
-ACCEPTED: Final = "Accepted"  # the spec can be used
+ACCEPTED: Final = "Accepted"  # the spec can be used; of an approval: the run gets it
 PAUSED: Final = "Paused"  # present only while spec.paused: no new pins
 DRAINED: Final = "Drained"  # False while an old version still has runs: "done deploying" is Drained=True
 
@@ -54,6 +54,8 @@ VERSION_NOT_LIVE: Final = "VersionNotLive"  # Failed: spec.task.version is neith
 LIMITS_EXCEED_FLEET: Final = "LimitsExceedFleet"  # Failed: a run may only lower the fleet's limits
 INPUT_TOO_DEEP: Final = "InputTooDeep"  # Failed: nested deeper than 200 levels
 INPUT_TOO_LARGE: Final = "InputTooLarge"  # Failed: over 32 KiB; large things go by reference
+UNFIT_MESSAGE: Final = "UnfitMessage"  # Failed: one of spec.messages is over 16 KiB, or nested deeper than 200 levels
+REQUESTER_MISSING: Final = "RequesterMissing"  # Failed: the fleet has approvals.fourEyes, the run no requester
 RESULT_REFUSED: Final = "ResultRefused"  # Failed: the API server does not take the result
 JOURNAL_UNREACHABLE: Final = "JournalUnreachable"  # ended without asking the journal: no pod could answer
 INCOMPATIBLE: Final = "Incompatible"  # Held: its state does not fit this code
@@ -65,6 +67,14 @@ CANCELLING: Final = "Cancelling"  # still Running: the pod was told to end it
 POD_UNREACHABLE: Final = "PodUnreachable"  # still Running: its pod does not answer the operator, and may go on with it
 OFFER_REFUSED: Final = "OfferRefused"  # still Running: its pod refuses the offer, such as for want of its database
 WRITE_REFUSED: Final = "WriteRefused"  # the API server refuses what is to be written; see the message
+
+# Reasons of an approval's status.
+DECISION_ACCEPTED: Final = "DecisionAccepted"  # the run gets it
+RUN_NOT_FOUND: Final = "RunNotFound"  # no run has that name and uid in the namespace
+RUN_ENDED: Final = "RunEnded"  # the run ended before it came, or without asking for it
+APPROVER_IS_REQUESTER: Final = "ApproverIsRequester"  # whoever asked for the run cannot approve
+EXPIRED: Final = "Expired"  # made after the request's expiry
+ALREADY_DECIDED: Final = "AlreadyDecided"  # the request has a decision
 
 TOO_MANY_VERSIONS: Final = "TooManyVersions"  # Accepted=False: old versions still have runs; no further one is made
 VERSION_NAME_REUSED: Final = "VersionNameReused"  # Accepted=False: same spec.version, other template

@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from pinfleet.wire import NOTHING_SHOWN, Wait
+from pinfleet.wire import NOTHING_SHOWN, InboxMessage, Wait
 from pinfleet_operator.api.nesting import VALUE_DEPTH_LIMIT, decode, nests_deeper
 
 Phase = Literal["Pending", "Running", "Parked", "Held", "Succeeded", "Failed", "Cancelled", "TimedOut"]
@@ -21,6 +21,7 @@ TERMINAL: Final = frozenset({"Succeeded", "Failed", "Cancelled", "TimedOut"})
 
 INPUT_LIMIT_BYTES: Final = 32 * 1024
 RESULT_LIMIT_BYTES: Final = 16 * 1024
+MESSAGE_LIMIT_BYTES: Final = 16 * 1024
 
 GITOPS_MARKS: Final = (
     "argocd.argoproj.io/tracking-id",
@@ -87,11 +88,21 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=
     message: str
     reason_since: datetime | None  # since when the Succeeded condition has this reason
     is_input_too_deep: bool = False  # over VALUE_DEPTH_LIMIT; then input_bytes may count a part alone
+    requester: str | None = None  # who asked for it; the API server let nobody else be named
+    messages: int = 0  # in spec.messages
+    unfit_message: str = ""  # what is wrong with one of them; "": nothing
+    messages_seen: int = 0  # how many of them the run's journal held when it was last written down
+    decisions_seen: tuple[str, ...] = ()  # hashes of the decisions in it, likewise
 
     @property
     def is_open(self) -> bool:
         """Whether the run has not ended."""
         return self.phase not in TERMINAL
+
+    @property
+    def is_awake(self) -> bool:
+        """Whether the run has a pod, or waits for one: neither ended nor parked nor held."""
+        return self.is_open and self.phase not in {"Parked", "Held"}
 
 
 Kept = RunRecord | bytes
@@ -128,11 +139,13 @@ class _Task(msgspec.Struct, rename="camel"):
     version: str | None = None
     limits: RequestedLimits | None = None
     input: msgspec.Raw = msgspec.Raw(b"null")
+    requester: str | None = None
 
 
 class _Spec(msgspec.Struct, rename="camel"):
     task: _Task
     cancel: bool = False
+    messages: tuple[InboxMessage, ...] = ()
 
 
 class _Condition(msgspec.Struct, rename="camel"):
@@ -159,6 +172,8 @@ class _Status(msgspec.Struct, rename="camel"):
     parked_at: datetime | None = None
     ended_at: datetime | None = None
     active_seconds: int = 0
+    messages_seen: int = 0
+    decisions_seen: tuple[str, ...] = ()
     reason: str = ""
     message: str = ""
     conditions: tuple[_Condition, ...] = ()
@@ -183,10 +198,17 @@ def decode_kept(raw: bytes) -> Kept:
     return pack(decode_run(raw))
 
 
-def decode_run_and_input(raw: bytes) -> tuple[RunRecord, msgspec.Raw]:
-    """Read an AgentRun's JSON into a record and its input, undecoded: what an offer needs after an assignment."""
+class Given(msgspec.Struct, frozen=True):
+    """What a run is given to work on, undecoded; the store never holds it."""
+
+    input: msgspec.Raw
+    messages: tuple[InboxMessage, ...] = ()
+
+
+def decode_run_and_given(raw: bytes) -> tuple[RunRecord, Given]:
+    """Read an AgentRun's JSON into a record and what an offer needs beside it."""
     found = decode(_DECODER, raw)
-    return _flatten(found), found.spec.task.input
+    return _flatten(found), Given(found.spec.task.input, found.spec.messages)
 
 
 def without_shown(waits: tuple[Wait, ...]) -> tuple[Wait, ...]:
@@ -229,15 +251,29 @@ def _flatten(found: _RunObject) -> RunRecord:
         requested_version=task.version,
         requested_limits=task.limits,
         cancel=found.spec.cancel,
-        input_bytes=_size(given),
+        input_bytes=_size(given, INPUT_LIMIT_BYTES),
         is_input_too_deep=nests_deeper(given, VALUE_DEPTH_LIMIT),
+        requester=task.requester,
+        messages=len(found.spec.messages),
+        unfit_message=next((why for each in found.spec.messages if (why := _why_unfit(each))), ""),
         reason_since=status.conditions[0].last_transition_time if status.conditions else None,
         **names,
     )
 
 
-def _size(given: bytes) -> int:
-    """Bytes of an input as compact JSON; the API server escapes <, > and & into six bytes each."""
-    if len(given) <= INPUT_LIMIT_BYTES or nests_deeper(given, VALUE_DEPTH_LIMIT):
+def _why_unfit(message: InboxMessage) -> str:
+    body = bytes(message.body)
+    if nests_deeper(body, VALUE_DEPTH_LIMIT):
+        return f"message {message.id} nests deeper than {VALUE_DEPTH_LIMIT} levels: pass it as text, or by reference"
+    size = _size(body, MESSAGE_LIMIT_BYTES)
+    if size > MESSAGE_LIMIT_BYTES:
+        most = f"{MESSAGE_LIMIT_BYTES} are allowed: pass large things by reference"
+        return f"message {message.id} has {size} bytes, {most}"
+    return ""
+
+
+def _size(given: bytes, limit: int) -> int:
+    """Bytes of a value as compact JSON; the API server escapes <, > and & into six bytes each."""
+    if len(given) <= limit or nests_deeper(given, VALUE_DEPTH_LIMIT):
         return len(given)
     return len(msgspec.json.encode(msgspec.json.decode(given)))

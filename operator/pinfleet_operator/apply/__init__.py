@@ -15,6 +15,7 @@ from pinfleet_operator.plan.actions import (
     Action,
     AddFinalizer,
     ClosePod,
+    ConfirmAsleep,
     ConfirmEmpty,
     CordonPod,
     CreatePod,
@@ -79,7 +80,7 @@ class Applier:
         match action:
             case AddFinalizer() | RemoveFinalizer() | Promote() | WriteStatus() | SetFleet() | DropFleet():
                 await fleet.do(action)
-            case CreateVersion() | DeleteVersion() | MirrorStatus() | ConfirmEmpty() | WriteSecret():
+            case CreateVersion() | DeleteVersion() | MirrorStatus() | ConfirmEmpty() | ConfirmAsleep() | WriteSecret():
                 await children.do_version(action)
             case CreatePod() | CordonPod() | DeletePod():
                 await children.do_pod(action)

@@ -9,7 +9,7 @@ import structlog
 
 from pinfleet_operator.api import keys
 from pinfleet_operator.api.child import VersionRecord, decode_pod
-from pinfleet_operator.api.run import decode_run
+from pinfleet_operator.api.run import RunRecord, decode_run
 from pinfleet_operator.apply.fleet import patch_of
 from pinfleet_operator.errors import ClusterError, Conflict, Forbidden, NotFound, Rejected, Unavailable
 from pinfleet_operator.kube.api import Kube
@@ -17,6 +17,7 @@ from pinfleet_operator.kube.listing import list_all
 from pinfleet_operator.kube.resources import AGENT_RUNS, AGENT_VERSIONS, PODS, SECRETS, Resource
 from pinfleet_operator.plan import naming
 from pinfleet_operator.plan.actions import (
+    ConfirmAsleep,
     ConfirmEmpty,
     CordonPod,
     CreatePod,
@@ -48,7 +49,7 @@ class Children:
         self.refused: set[str] = set()  # uids of versions whose pods were refused in this pass
 
     async def do_version(
-        self, action: CreateVersion | DeleteVersion | MirrorStatus | ConfirmEmpty | WriteSecret
+        self, action: CreateVersion | DeleteVersion | MirrorStatus | ConfirmEmpty | ConfirmAsleep | WriteSecret
     ) -> None:
         """One action on a version or its Secret."""
         match action:
@@ -60,6 +61,8 @@ class Children:
                 await self._mirror(action)
             case ConfirmEmpty():
                 await self._confirm_empty(action)
+            case ConfirmAsleep():
+                await self._confirm_asleep(action)
             case WriteSecret():
                 await self._write_secret(action)
             case _:
@@ -112,20 +115,36 @@ class Children:
         if not self._world.settings.has_rule("7"):
             self._store.confirm_empty(action.version_uid, int(self._world.counted_at))
             return
-        await self._settled(action.version)
-        listing = await list_all(
-            self._kube,
-            AGENT_RUNS,
-            namespace=self._namespace,
-            field_selector=f"spec.task.agentDeployment={self._fleet},status.version={action.version}",
-        )
-        still_open = sum(decode_run(item).is_open for item in listing.items)
+        runs, resource_version = await self._runs_of(action.version)
+        still_open = sum(run.is_open for run in runs)
         if still_open:
             raise Conflict(
                 f"cannot retire AgentVersion {self._namespace}/{naming.version_name(self._fleet, action.version)}: "
                 f"{still_open} runs are open that the watch has not shown yet"
             )
-        self._store.confirm_empty(action.version_uid, int(listing.resource_version))
+        self._store.confirm_empty(action.version_uid, resource_version)
+
+    async def _confirm_asleep(self, action: ConfirmAsleep) -> None:
+        if not self._world.settings.has_rule("7"):
+            self._store.confirm_asleep(action.version_uid, int(self._world.counted_at))
+            return
+        runs, resource_version = await self._runs_of(action.version)
+        awake = sum(run.is_awake for run in runs)
+        if awake:
+            where = f"{self._namespace}/{naming.version_name(self._fleet, action.version)}"
+            raise Conflict(f"cannot let AgentVersion {where} sleep: {awake} runs are awake that the watch did not show")
+        self._store.confirm_asleep(action.version_uid, resource_version)
+
+    async def _runs_of(self, version: str) -> tuple[list[RunRecord], int]:
+        """Every run of a version, listed consistently once what is in flight to it has settled."""
+        await self._settled(version)
+        listing = await list_all(
+            self._kube,
+            AGENT_RUNS,
+            namespace=self._namespace,
+            field_selector=f"spec.task.agentDeployment={self._fleet},status.version={version}",
+        )
+        return [decode_run(item) for item in listing.items], int(listing.resource_version)
 
     async def _settled(self, version: str) -> None:
         """Wait for assignments in flight, but not for long: this worker serves other fleets too."""
@@ -134,7 +153,8 @@ class Children:
                 await self._store.settled(self._namespace, self._fleet, version)
         except TimeoutError as err:
             where = f"{self._namespace}/{naming.version_name(self._fleet, version)}"
-            raise Unavailable(f"cannot retire AgentVersion {where}: the outcome of an assignment is unknown") from err
+            why = "the outcome of an assignment is unknown"
+            raise Unavailable(f"cannot count the runs of AgentVersion {where}: {why}") from err
 
     async def _write_secret(self, action: WriteSecret) -> None:
         """Patch first: where pods are it exists, and after a failover there are many.

@@ -39,6 +39,7 @@ class Resource:
 
 _VERSION: Final = API_VERSION.rpartition("/")[2]
 
+AGENT_APPROVALS: Final = Resource(GROUP, _VERSION, "agentapprovals", "AgentApproval")
 AGENT_DEPLOYMENTS: Final = Resource(GROUP, _VERSION, "agentdeployments", "AgentDeployment")
 AGENT_VERSIONS: Final = Resource(GROUP, _VERSION, "agentversions", "AgentVersion")
 AGENT_RUNS: Final = Resource(GROUP, _VERSION, "agentruns", "AgentRun")

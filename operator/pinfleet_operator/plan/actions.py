@@ -95,6 +95,14 @@ class ConfirmEmpty:
 
 
 @dataclass(frozen=True)
+class ConfirmAsleep:
+    """Read by a consistent LIST that every open run of a version is parked or held, likewise."""
+
+    version: str  # id
+    version_uid: str
+
+
+@dataclass(frozen=True)
 class Promote:
     """Make a version the one that new runs get: one status write, with pinning closed around it (rule 3)."""
 
@@ -144,6 +152,7 @@ Action = (
     | CordonPod
     | DeletePod
     | ConfirmEmpty
+    | ConfirmAsleep
     | Promote
     | WriteStatus
     | MirrorStatus

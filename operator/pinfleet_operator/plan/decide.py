@@ -18,6 +18,7 @@ from pinfleet_operator.plan.judged import Judged, judge_all, promotable
 from pinfleet_operator.plan.leaving import count_steps, finalizer_steps, prune_steps, surplus_of
 from pinfleet_operator.plan.pods import pod_steps
 from pinfleet_operator.plan.roles import Role
+from pinfleet_operator.plan.sleeping import sleep_steps
 from pinfleet_operator.plan.status import fleet_status, mirror_actions, write_steps
 from pinfleet_operator.plan.views import fleet_view, view_steps
 from pinfleet_operator.plan.world import World
@@ -39,6 +40,8 @@ def plan(world: World) -> Plan:
     for each in judged:
         steps += pod_steps(world, each.version, each.role, each.wanted)
     steps += _tell(world, found, judged)
+    for each in judged:
+        steps += sleep_steps(world, each.version, each.role, each.stage)
     steps += _let_go(world, judged)
     steps += finalizer_steps(world, keys.FINALIZER)
     return Plan(_without_vain(steps.actions), _seconds_until(world, steps))

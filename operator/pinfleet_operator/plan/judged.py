@@ -7,6 +7,7 @@ from pinfleet_operator.api.models.values import VersionPhase
 from pinfleet_operator.plan.desired import Desired, Finding, next_revision
 from pinfleet_operator.plan.leaving import Stage, has_pods, is_retired, rest_end, revision_of, stage_of
 from pinfleet_operator.plan.roles import CLOSED_PHASES, Role, role_of, was_never_active
+from pinfleet_operator.plan.sleeping import may_sleep
 from pinfleet_operator.plan.trouble import Trouble, trouble_of
 from pinfleet_operator.plan.wanted import pods_wanted, ready_needed
 from pinfleet_operator.plan.words import rfc3339, runs_words
@@ -31,7 +32,7 @@ class Judged:
     @property
     def is_draining(self) -> bool:
         """Whether an old version still has something to end."""
-        return self.role is Role.LEAVING and (self.phase == "Draining" or self.version.counts.open > 0)
+        return self.role is Role.LEAVING and (self.phase in {"Draining", "Dormant"} or self.version.counts.open > 0)
 
 
 def judge_all(world: World, found: Finding | None) -> tuple[Judged, ...]:
@@ -60,8 +61,8 @@ def _judge(world: World, found: Finding | None, version: VersionView) -> Judged:
     wanted = pods_wanted(world, version, role, stage)
     trouble = trouble_of(world, version, wanted)
     entry = world.entries.get(version.id)
-    phase = _phase(world, version, role, trouble)
-    leaves_record = role is Role.LEAVING and phase in {"Draining", "Retired"}
+    phase = _phase(world, version, role, stage, trouble)
+    leaves_record = role is Role.LEAVING and phase in {"Draining", "Dormant", "Retired"}
     retired = role is Role.LEAVING and is_retired(world, version)
     now = world.now.replace(microsecond=0)
     return Judged(
@@ -78,7 +79,9 @@ def _judge(world: World, found: Finding | None, version: VersionView) -> Judged:
     )
 
 
-def _phase(world: World, version: VersionView, role: Role, trouble: Trouble | None) -> VersionPhase:
+def _phase(
+    world: World, version: VersionView, role: Role, stage: Stage | None, trouble: Trouble | None
+) -> VersionPhase:
     if role is Role.ACTIVE:
         return "Active"
     if role is Role.CANDIDATE:
@@ -87,7 +90,9 @@ def _phase(world: World, version: VersionView, role: Role, trouble: Trouble | No
         return "Failed" if trouble is not None else "Preparing"
     if was_never_active(world, version):
         return "Superseded"
-    return "Retired" if is_retired(world, version) else "Draining"
+    if is_retired(world, version):
+        return "Retired"
+    return "Dormant" if may_sleep(world, version, role, stage) and not version.pods else "Draining"
 
 
 def _revision(world: World, version: VersionView, role: Role) -> int:

@@ -15,7 +15,7 @@ class Role(Enum):
     LEAVING = "leaving"  # neither: it serves its open runs, then goes
 
 
-CLOSED_PHASES: Final = frozenset({"Draining", "Retired", "Superseded"})
+CLOSED_PHASES: Final = frozenset({"Draining", "Dormant", "Retired", "Superseded"})
 """Recorded phases in which no run is pinned to a version any more."""
 
 

@@ -26,6 +26,7 @@ def fleet_view(world: World, judged: tuple[Judged, ...]) -> FleetView | None:
         runs_per_pod=spec.runs_per_pod,
         run_ttl_seconds=spec.run_ttl_seconds,
         ended_runs_limit=spec.ended_runs_limit,
+        has_four_eyes=spec.approvals.four_eyes,
         is_paused=spec.paused,
         is_deleting=world.is_ending,
         cancels_runs=world.is_ending and (fleet is None or spec.delete_policy == "Cancel" or world.is_namespace_ending),

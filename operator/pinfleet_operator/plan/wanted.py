@@ -6,6 +6,7 @@ from pinfleet_operator.api.models.agent_deployment import AgentDeploymentSpec
 from pinfleet_operator.plan.leaving import Stage
 from pinfleet_operator.plan.pods import lost_pods, ranked
 from pinfleet_operator.plan.roles import Role
+from pinfleet_operator.plan.sleeping import may_sleep, sleeping_pods
 from pinfleet_operator.plan.world import PodView, VersionView, World
 
 
@@ -19,6 +20,8 @@ def pods_wanted(world: World, version: VersionView, role: Role, stage: Stage | N
         stage: how far it is on its way out; None unless it leaves.
     """
     spec = world.fleet.spec if world.fleet is not None else None
+    if may_sleep(world, version, role, stage):
+        return sleeping_pods(version)
     if role is Role.LEAVING:
         return _leaving(world, version, _most(spec), stage)
     if spec is None:

@@ -67,9 +67,11 @@ class VersionView:
 
     record: VersionRecord
     counts: Counts
-    due: int  # parked runs with a timer due
+    due: int  # parked runs that are to be woken
+    next_due_at: datetime | None  # when a wait of the other parked runs comes first to its time
     pods: tuple[PodView, ...]  # by name
     is_confirmed_empty: bool  # a consistent LIST found no open run, and none was seen since (rule 7)
+    is_confirmed_asleep: bool  # such a LIST found every open run parked or held, and none was seen awake since
     empty_since: datetime | None  # since when it is seen without open runs
     has_secret: bool  # this process wrote its token's Secret
     refusal: Refusal | None  # of its pods, since the last success

@@ -13,13 +13,14 @@ import structlog
 
 from pinfleet_operator import crash
 from pinfleet_operator.api import keys
-from pinfleet_operator.api.run import Limits, RunRecord, decode_run, decode_run_and_input
+from pinfleet_operator.api.run import Limits, RunRecord, decode_run, decode_run_and_given
 from pinfleet_operator.api.settings import Settings
 from pinfleet_operator.clock import Clock
 from pinfleet_operator.errors import ClusterError, Conflict, Rejected, Unavailable
 from pinfleet_operator.kube.api import Kube
 from pinfleet_operator.kube.resources import AGENT_RUNS
 from pinfleet_operator.runs import patch
+from pinfleet_operator.runs.approval_writes import ApprovalWrites
 from pinfleet_operator.runs.dispatch import Dispatch
 from pinfleet_operator.runs.judge.bounds import ending, merge, steps_known
 from pinfleet_operator.runs.judge.situation import (
@@ -28,6 +29,8 @@ from pinfleet_operator.runs.judge.situation import (
     Assign,
     ConfirmAbsent,
     DeleteRun,
+    DropApproval,
+    JudgeApproval,
     KillPod,
     Pin,
     Report,
@@ -39,7 +42,7 @@ from pinfleet_operator.runs.judge.situation import (
     WriteParked,
     WritePending,
 )
-from pinfleet_operator.runs.memory import Memory
+from pinfleet_operator.runs.memory import Memory, Tried
 from pinfleet_operator.runs.place import Seat, place
 from pinfleet_operator.runs.pod_calls import PodCalls
 from pinfleet_operator.store import Store, VersionKey
@@ -74,6 +77,7 @@ class Act:
         """
         self._store, self._kube, self._seats = store, kube, seats
         self._calls = PodCalls(store=store, kube=kube, dispatch=dispatch, memory=memory, settings=settings)
+        self._approvals = ApprovalWrites(store=store, kube=kube)
         self._memory, self._clock, self._settings = memory, clock, settings
         self._outlasting: set[asyncio.Task[None]] = set()
 
@@ -93,6 +97,10 @@ class Act:
                 await self._calls.ack(s, action)
             case KillPod():
                 await self._calls.kill(action)
+            case JudgeApproval():
+                await self._approvals.judge(action)
+            case DropApproval():
+                await self._approvals.drop(action)
             case SendOffer():
                 await self._calls.reoffer(s, action)
             case Assign():
@@ -188,9 +196,12 @@ class Act:
         previous = run.pod_uid
         body = patch.assignment(run, action, seat, self._limits(s, run), steps_known(s), s.now)
         answer = await self._write_pin(key, seat.pod.uid, run, body)
-        crash.point("woken" if action.wake else "assigned")
-        assigned, given = decode_run_and_input(answer)
+        crash.point("woken" if run.phase == "Parked" else "assigned")
+        assigned, given = decode_run_and_given(answer)
         memory = self._memory.of(run.uid)
+        if run.phase == "Parked":
+            woken = Tried(run.messages, frozenset(each.hash for each in s.decisions), run.messages, s.now)
+            memory.woken = woken.after(memory.woken)
         memory.assigned(previous)
         log.info(
             "assigned",
@@ -201,7 +212,7 @@ class Act:
             epoch=assigned.epoch,
             attempt=assigned.attempts,
         )
-        await self._calls.offer(assigned, given, seat.pod, SendOffer(end=ending(s)))
+        await self._calls.offer(s, assigned, given, seat.pod, SendOffer(end=ending(s)))
 
     async def _write_pin(self, key: VersionKey, pod_uid: str, run: RunRecord, body: patch.Body) -> bytes:
         """Write a status that counts toward a version; in flight until its outcome is known (rule 7)."""

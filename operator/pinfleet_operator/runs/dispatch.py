@@ -162,6 +162,8 @@ class Dispatch:
             task = self._polls.pop(pod.uid, None)
             if task is not None:
                 task.cancel()
+        elif new.ready and old is not None and not old.ready and pod.uid in self._polls:
+            self._ask_again(pod)  # it was asked in vain while it started
         elif pod.uid not in self._polls and new.ip is not None and new.version_uid:
             self._polls[pod.uid] = asyncio.create_task(self._poll(pod.uid), name=f"poll {pod.name}")
 

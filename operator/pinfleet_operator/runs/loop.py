@@ -10,6 +10,7 @@ from datetime import timedelta
 import structlog
 
 from pinfleet_operator.api import keys
+from pinfleet_operator.api.approval import ApprovalRecord
 from pinfleet_operator.api.child import PodRecord
 from pinfleet_operator.api.run import RunRecord
 from pinfleet_operator.api.settings import Settings
@@ -58,6 +59,7 @@ class RunLoop:
         """Listen to every source of events, and note every known run: `work` makes each of them due once."""
         self._store.runs.on_change.append(self._run_changed)
         self._store.pods.on_change.append(self._pod_changed)
+        self._store.approvals.on_change.append(self._approval_changed)
         self._store.on_fleet.append(self._fleet_changed)
         self._dispatch.on_runs.append(self._runs_heard)
         self._dispatch.on_pod.append(self._situate.pod_heard)  # first: the slots are read after it
@@ -66,6 +68,9 @@ class RunLoop:
             self._situate.note_pod(pod, is_gone=False)
         known = [(run.phase != "Pending", run.uid) for run in self._store.runs.all()]
         self._backlog = [uid for _, uid in sorted(known)]
+        for approval in self._store.approvals.all():
+            if self._store.runs.get(approval.run_uid) is None:
+                self.queue.add(approval.run_uid)
 
     async def work(self) -> None:
         """Run the workers until cancelled."""
@@ -131,6 +136,8 @@ class RunLoop:
         """See to it that the run is looked at again when something can have changed."""
         if s.run is None and not s.listed:
             self._memory.forget(s.uid)
+            if verdict.again_at is not None:
+                self.queue.add_after(s.uid, (verdict.again_at - self._kube.server_now()).total_seconds())
             return
         if rests(s, verdict):
             self._memory.forget(s.uid)
@@ -193,6 +200,7 @@ class RunLoop:
         key = self._situate.version_key(run)
         if key is not None and needs_slot:
             self._waiters.wait_for_slot(key, run.created_at, run.uid)
+            self._store.slot_wanted(key)
 
     def _pass_on(self, s: Situation, *, took: bool) -> None:
         """A run that was told of a free slot and did not take it lets the next one try."""
@@ -211,7 +219,7 @@ class RunLoop:
         if new is None or not new.is_open:
             self._waiters.forget((run.namespace, run.fleet), run.uid)
             self._note_end(run, is_gone=new is None)
-        if new is None and not self._situate.is_listed(run.uid):
+        if new is None and not self._situate.is_listed(run.uid) and not self._store.approvals.of(run.uid):
             self._memory.forget(run.uid)
         else:
             self.queue.add(run.uid)
@@ -219,6 +227,11 @@ class RunLoop:
             pod = self._store.pods.get(old.pod_uid)
             if pod is not None:
                 self._slots_changed(pod)
+
+    def _approval_changed(self, old: ApprovalRecord | None, new: ApprovalRecord | None) -> None:
+        approval = new or old
+        if approval is not None:
+            self.queue.add(approval.run_uid)
 
     def _note_end(self, run: RunRecord, *, is_gone: bool) -> None:
         if is_gone:
@@ -272,4 +285,4 @@ class RunLoop:
 def rests(s: Situation, verdict: Verdict) -> bool:
     """Whether nothing is to be remembered of a run: it is parked, perhaps for weeks, and nothing is left to do."""
     is_parked = s.run is not None and s.run.phase == "Parked"
-    return is_parked and not (s.listed or verdict.actions or verdict.needs_slot)
+    return is_parked and not (s.listed or verdict.actions or verdict.needs_slot or s.next_wake_at)

@@ -1,10 +1,31 @@
 """What this process remembers of a run between passes: hints that a new process does without."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from pinfleet_operator.runs.judge.situation import Refused, Told
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What a run was given, or woken for, how often, and when last."""
+
+    messages: int  # all that the object held
+    decisions: frozenset[str]  # hashes
+    up_to: int  # messages that were sent; an offer has not room for any number
+    at: datetime
+    times: int = 1
+
+    def after(self, before: "Tried | None") -> "Tried":
+        """The same, counted: done once more if nothing is new."""
+        if before is None or (before.messages, before.decisions, before.up_to) != (
+            self.messages,
+            self.decisions,
+            self.up_to,
+        ):
+            return self
+        return replace(self, times=before.times + 1)
 
 
 @dataclass(slots=True)
@@ -21,6 +42,8 @@ class RunMemory:
     write_refused: Refused | None = None  # the API server's standing refusal of what is to be written
     refused_generation: int = 0  # of the object then
     is_invited: bool = False  # it was told of a free slot
+    offered: "Tried | None" = None  # messages and decisions that its pod was sent at this epoch
+    woken: "Tried | None" = None  # those that it was last woken for
     above_epoch: int = 0  # epoch that a refused offer named
     steps: int = 0  # most steps that a pod reported; it outlives the pod
     previous_pod: str | None = None  # uid of the pod that held it before the current one
@@ -34,7 +57,7 @@ class RunMemory:
         self.lost_since = None
         self.above_epoch = 0
         self.offer_refused = None
-        self.offers, self.offered_at = 0, None
+        self.offers, self.offered_at, self.offered = 0, None, None
 
 
 class Memory:

@@ -15,7 +15,7 @@ from pinfleet_operator.api.nesting import VALUE_DEPTH_LIMIT, nests_deeper
 from pinfleet_operator.api.run import RESULT_LIMIT_BYTES, Limits, RunRecord
 from pinfleet_operator.runs.judge.situation import Assign, Report, WriteEnd, WriteHeld, WriteParked, WritePending
 from pinfleet_operator.runs.place import Seat
-from pinfleet_operator.runs.waits import cut
+from pinfleet_operator.runs.waits import cut, hashes
 
 MESSAGE_LIMIT: Final = 1024  # characters of status.message; the schema's bound
 
@@ -110,6 +110,7 @@ def parked(run: RunRecord, action: WriteParked, now: datetime) -> Body:
         "boot": None,
         "waitingFor": cut(listing.waiting_for),
         "timersFired": None,
+        **seen(listing),
         "parkedAt": now,
         "steps": listing.steps,
         "activeSeconds": active_seconds(run, now),
@@ -169,10 +170,15 @@ def report(run: RunRecord, action: Report, now: datetime) -> Body:
 
 def progress(run: RunRecord, listing: RunListing) -> Body:
     """Steps and waits of a running run; more steps than at the claim clear its attempts (rule 14)."""
-    body: Body = {"steps": listing.steps, "waitingFor": cut(listing.waiting_for)}
+    body: Body = {"steps": listing.steps, "waitingFor": cut(listing.waiting_for), **seen(listing)}
     if listing.steps > run.steps_at_attempt:
         body["attempts"] = 1
     return body
+
+
+def seen(listing: RunListing) -> Body:
+    """What the run's journal holds of what was sent to it."""
+    return {"messagesSeen": listing.messages_seen, "decisionsSeen": hashes(listing.decisions_seen)}
 
 
 def active_seconds(run: RunRecord, now: datetime) -> int:

@@ -4,15 +4,16 @@ Nothing here decides about the run. What a pod refused is remembered as a hint; 
 """
 
 from dataclasses import replace
+from itertools import accumulate
 
 import msgspec
 import structlog
 
-from pinfleet.wire import Offer, OfferLimits, Previous
+from pinfleet.wire import InboxMessage, Offer, OfferLimits, Previous
 from pinfleet_operator import crash
 from pinfleet_operator.api import keys
 from pinfleet_operator.api.child import PodRecord
-from pinfleet_operator.api.run import RunRecord, decode_run, decode_run_and_input
+from pinfleet_operator.api.run import Given, RunRecord, decode_run, decode_run_and_given
 from pinfleet_operator.api.settings import Settings
 from pinfleet_operator.errors import Conflict, NotFound, PodRefused
 from pinfleet_operator.kube.api import Kube
@@ -28,8 +29,10 @@ from pinfleet_operator.runs.judge.situation import (
     Tell,
     Told,
 )
-from pinfleet_operator.runs.memory import Memory
+from pinfleet_operator.runs.memory import Memory, Tried
 from pinfleet_operator.store import Store
+
+OFFERED_BYTES = 512 * 1024  # of messages in one offer; the others follow once these are seen
 
 log = structlog.get_logger()
 
@@ -47,31 +50,38 @@ class PodCalls:
         pod = self._store.pods.get(run.pod_uid) if run is not None and run.pod_uid else None
         if run is None or pod is None:
             raise Conflict(f"cannot offer AgentRun {s.uid}: its pod is gone")
-        found, given = decode_run_and_input(await self._kube.get(AGENT_RUNS, run.namespace, run.name))
+        found, given = decode_run_and_given(await self._kube.get(AGENT_RUNS, run.namespace, run.name))
         self._store.runs.put_answer(found)
         if found.uid != run.uid:
             raise Conflict(f"cannot offer AgentRun {run.namespace}/{run.name}: another one has its name")
         if found.epoch == run.epoch and found.phase == "Running":
-            await self.offer(found, given, pod, action)
+            await self.offer(s, found, given, pod, action)
 
-    async def offer(self, run: RunRecord, given: msgspec.Raw, pod: PodRecord, action: SendOffer) -> None:
-        """Offer a run to a pod at its epoch."""
+    async def offer(self, s: Situation, run: RunRecord, given: Given, pod: PodRecord, action: SendOffer) -> None:
+        """Offer a run to a pod at its epoch, with what it has not seen."""
         memory = self._memory.of(run.uid)
         limits = run.limits
         if limits is None or run.version is None:
             raise Conflict(f"cannot offer AgentRun {run.namespace}/{run.name}: it has no pin")
-        held_before = memory.previous_pod
+        held_before, keeps_journal = memory.previous_pod, self._keeps_journal(run)
+        own = s.own if run.epoch == (s.run.epoch if s.run else 0) else None
+        seen = own.messages_seen if own is not None else run.messages_seen if keeps_journal else 0
+        messages = fitting(given.messages[seen:])
+        decisions = s.decisions
         offer = Offer(
             name=run.name,
             version=run.version,
             epoch=run.epoch,
             attempt=run.attempts,
-            input=given,
+            input=given.input,
+            requester=run.requester or "",
+            messages=messages,
+            decisions=decisions,
             limits=OfferLimits(
                 max_steps=limits.max_steps, active_seconds_left=max(0, limits.active_seconds - run.active_seconds)
             ),
             deadline=run.deadline_at,
-            steps=run.steps if self._keeps_journal(run) else 0,
+            steps=run.steps if keeps_journal else 0,
             timers_fired=run.timers_fired if self._settings.has_rule("15") else (),
             previous=Previous(pod_uid=held_before, is_gone=self._store.is_gone(held_before)) if held_before else None,
             end="attempts" if run.attempts > limits.max_attempts else action.end,
@@ -86,12 +96,14 @@ class PodCalls:
             memory.offer_refused = Refused(since, str(refusal))
             raise
         memory.offer_refused = None
-        memory.offers, memory.offered_at = memory.offers + 1, self._kube.server_now()
+        now, hashes = self._kube.server_now(), frozenset(each.hash for each in decisions)
+        memory.offers, memory.offered_at = memory.offers + 1, now
+        memory.offered = Tried(run.messages, hashes, seen + len(messages), now).after(memory.offered)
 
     def _keeps_journal(self, run: RunRecord) -> bool:
         """Whether what the run recorded outlives its pod, so that a journal without it is not its own."""
         version = self._store.find_version((run.namespace, run.fleet, run.version or ""))
-        return version is not None and version.claim_name is not None
+        return version is not None and version.keeps_journal
 
     async def tell(self, s: Situation, action: Tell) -> None:
         """Tell a pod to end a run."""
@@ -138,3 +150,9 @@ class PodCalls:
             memory.is_absent = found.uid != s.uid
             if not memory.is_absent:
                 raise Conflict(f"cannot judge AgentRun {pod.namespace}/{action.name}: the watch has not shown it yet")
+
+
+def fitting(messages: tuple[InboxMessage, ...]) -> tuple[InboxMessage, ...]:
+    """The first of the messages that one offer has room for."""
+    sizes = accumulate(len(bytes(each.body)) for each in messages)
+    return tuple(each for each, size in zip(messages, sizes, strict=True) if size <= OFFERED_BYTES)

@@ -5,12 +5,14 @@ Caller: ``runs.loop``. It decides nothing and writes nothing but hints to ``runs
 
 from datetime import datetime, timedelta
 
+from pinfleet.wire import RunListing
 from pinfleet_operator.api.child import PodRecord
 from pinfleet_operator.api.run import RunRecord
 from pinfleet_operator.api.settings import Settings
 from pinfleet_operator.kube.api import Kube
 from pinfleet_operator.plan.world import Reach
 from pinfleet_operator.runs.ended import EndedRuns
+from pinfleet_operator.runs.judge.news import pause_after
 from pinfleet_operator.runs.judge.situation import Listed, Situation
 from pinfleet_operator.runs.memory import Memory, RunMemory
 from pinfleet_operator.runs.place import Seat, place
@@ -18,6 +20,7 @@ from pinfleet_operator.runs.seats import Seats
 from pinfleet_operator.store import Store, VersionKey
 
 LONGEST_OFFER_PAUSE_SECONDS = 30
+LONGEST_WAKE_PAUSE_SECONDS = 60
 
 
 class Situate:
@@ -36,6 +39,7 @@ class Situate:
         pod_uid = run.pod_uid if run is not None and run.phase == "Running" else None
         mirror = store.mirror(pod_uid) if pod_uid else None
         listed = self._listed(uid, run)
+        own = next((each.listing for each in listed if each.pod_uid == pod_uid), None)
         can_place = run is not None and self._can_place(run)
         self._note_loss(uid, run, now, can_place=can_place)
         return Situation(
@@ -56,12 +60,19 @@ class Situate:
             offer_refused=memory.offer_refused,
             next_offer_at=next_offer_at(memory),
             above_epoch=memory.above_epoch,
+            approvals=store.approvals.of(uid),
+            decisions=store.approvals.decisions(run) if run else (),
+            next_update_at=next_update_at(memory, run, own),
+            next_wake_at=next_wake_at(memory, run) if run is not None and self._is_called(run) else None,
             can_place=can_place,
             lost_since=memory.lost_since,
             reported_at=memory.reported_at,
             is_surplus=run is not None and not run.is_open and self._ended.is_surplus(run),
             settings=self._settings,
         )
+
+    def _is_called(self, run: RunRecord) -> bool:
+        return run.messages > run.messages_seen or self._store.approvals.wake(run)
 
     def note_listing(self, uid: str, pod_uid: str) -> None:
         """A pod's answer was about the run."""
@@ -153,3 +164,21 @@ def next_offer_at(memory: RunMemory) -> datetime | None:
     if memory.offered_at is None or memory.offers <= 1:
         return None
     return memory.offered_at + timedelta(seconds=min(LONGEST_OFFER_PAUSE_SECONDS, 2 ** (memory.offers - 2)))
+
+
+def next_update_at(memory: RunMemory, run: RunRecord | None, own: RunListing | None) -> datetime | None:
+    """When a pod that was sent all that is new, and does not list it as seen, is sent it once more."""
+    sent = memory.offered
+    if sent is None or run is None or own is None or sent.messages != run.messages:
+        return None
+    if own.messages_seen >= sent.up_to and sent.decisions.issubset(own.decisions_seen):
+        return None
+    return pause_after(sent.times, sent.at, LONGEST_OFFER_PAUSE_SECONDS)
+
+
+def next_wake_at(memory: RunMemory, run: RunRecord) -> datetime | None:
+    """When a run that was woken for all that is new, and parked without recording it, is woken once more."""
+    woken = memory.woken
+    if woken is None or woken.messages != run.messages:
+        return None
+    return pause_after(woken.times, woken.at, LONGEST_WAKE_PAUSE_SECONDS)

@@ -8,9 +8,9 @@ from typing import Final
 
 import msgspec
 
-from pinfleet.wire import NOTHING_SHOWN, SHOWN_LIMIT, WAIT_ID_LIMIT, WAITS_LIMIT, Wait
+from pinfleet.wire import DECISIONS_LIMIT, NOTHING_SHOWN, SHOWN_LIMIT, WAIT_ID_LIMIT, WAITS_LIMIT, RunListing, Wait
 from pinfleet_operator.api.nesting import VALUE_DEPTH_LIMIT, nests_deeper
-from pinfleet_operator.api.run import without_shown
+from pinfleet_operator.api.run import RunRecord, without_shown
 
 SHOWN_TOTAL_LIMIT: Final = 64 * 1024  # bytes of all that one run's approvals show; those that are due first
 
@@ -42,6 +42,24 @@ def cut(waits: tuple[Wait, ...]) -> tuple[Wait, ...]:
 def bare(waits: tuple[Wait, ...]) -> tuple[Wait, ...]:
     """The same as the store's record of the run has them once they are written."""
     return without_shown(cut(waits))
+
+
+def is_told(run: RunRecord, listing: RunListing) -> bool:
+    """Whether the object says of a running run what its pod does."""
+    seen = (run.steps, run.messages_seen, run.decisions_seen)
+    listed = (listing.steps, listing.messages_seen, hashes(listing.decisions_seen))
+    return seen == listed and bare(listing.waiting_for) == run.waiting_for
+
+
+def asks_anew(run: RunRecord, listing: RunListing) -> bool:
+    """Whether the run waits for a decision that its object does not show yet: nobody could make it."""
+    known = {wait.hash for wait in run.waiting_for}
+    return any(wait.kind == "Approval" and wait.hash not in known for wait in bare(listing.waiting_for))
+
+
+def hashes(listed: tuple[str, ...]) -> tuple[str, ...]:
+    """The latest of the listed hashes, as the schema takes them."""
+    return tuple(each for each in listed if _HASH.fullmatch(each))[-DECISIONS_LIMIT:]
 
 
 def _may_be_shown(shown: bytes, left: int) -> bool:

@@ -13,6 +13,7 @@ from pinfleet_operator.api.child import PodRecord, VersionRecord, decode_pod, de
 from pinfleet_operator.api.fleet import Counts, FleetView
 from pinfleet_operator.api.mirror import PodMirror
 from pinfleet_operator.api.run import RunRecord
+from pinfleet_operator.store.approvals import Approvals
 from pinfleet_operator.store.counts import FleetKey, VersionKey
 from pinfleet_operator.store.objects import Objects
 from pinfleet_operator.store.runs import Runs
@@ -33,16 +34,19 @@ class Store:
         self.runs = Runs(lower_may_replace=lower_may_replace)
         self.pods: Objects[PodRecord] = Objects(lambda pod: pod.version_uid)
         self.versions: Objects[VersionRecord] = Objects(lambda version: (version.namespace, version.fleet))
+        self.approvals = Approvals()
         self.catalog: dict[FleetKey, FleetView] = {}
         self.closed: set[str] = set()  # uids of pods that get no more runs, though not cordoned yet
         self.lost_pods: dict[str, PodRecord] = {}  # last sight of pods that are gone
         self.pods.on_change.append(self._bury)
         self.versions.on_change.append(self._forget_version)
         self.on_fleet: list[Callable[[FleetKey], None]] = []  # the catalog or its pinning changed
+        self.on_want: list[Callable[[VersionKey], None]] = []  # a run of the version needs a slot, and there is none
         self.on_slots: list[Callable[[str], None]] = []  # slots of the pod with this uid may have been taken or freed
         self._mirrors: dict[str, PodMirror] = {}
         self._pinning_closed: set[FleetKey] = set()
         self._confirmed: dict[str, int] = {}  # version uid -> resourceVersion of the LIST that found no open run
+        self._asleep: dict[str, int] = {}  # likewise, of the LIST that found every open run parked or held
         self._flights: dict[object, tuple[VersionKey, str, str]] = {}  # token -> version, pod uid, run uid
         self._landed = asyncio.Condition()
 
@@ -94,6 +98,7 @@ class Store:
     def _forget_version(self, old: VersionRecord | None, new: VersionRecord | None) -> None:
         if new is None and old is not None:
             self._confirmed.pop(old.uid, None)
+            self._asleep.pop(old.uid, None)
             self.runs.forget_version((old.namespace, old.fleet, old.id))
 
     # What pods say
@@ -152,6 +157,11 @@ class Store:
         for listener in self.on_slots:
             listener(pod_uid)
 
+    def slot_wanted(self, key: VersionKey) -> None:
+        """Tell that a run needs a slot of the version, and that there is none."""
+        for listener in self.on_want:
+            listener(key)
+
     # Fleets
 
     def set_fleet(self, view: FleetView) -> None:
@@ -193,8 +203,9 @@ class Store:
 
     @property
     def is_synced(self) -> bool:
-        """Whether runs, versions and pods have been listed whole at least once."""
-        return self.runs.is_synced and self.pods.is_synced and self.versions.is_synced
+        """Whether runs, approvals, versions and pods have been listed whole at least once."""
+        parts = (self.runs, self.approvals, self.pods, self.versions)
+        return all(part.is_synced for part in parts)
 
     def counts(self, namespace: str, fleet: str, version_id: str) -> Counts:
         """Runs of one version by phase."""
@@ -205,8 +216,13 @@ class Store:
         return self.runs.counts.unpinned((namespace, fleet))
 
     def due(self, namespace: str, fleet: str, version_id: str, now: datetime) -> int:
-        """Parked runs of one version that have a timer due."""
-        return self.runs.timers.due((namespace, fleet, version_id), now)
+        """Parked runs of one version that are to be woken: for a timer, a message or a decision."""
+        key = (namespace, fleet, version_id)
+        due = self.runs.timers.due(key, now)
+        decided = (self.runs.get(uid) for uid in self.approvals.decided - due)
+        parked = (run for run in decided if run is not None and run.phase == "Parked")
+        mine = (run for run in parked if (run.namespace, run.fleet, run.version) == key)
+        return len(due) + sum(self.approvals.wake(run) for run in mine)
 
     # Assignments in flight, and counting to zero (rule 7)
 
@@ -256,16 +272,27 @@ class Store:
         """Note that a consistent LIST at `resource_version` found no open run of the version."""
         self._confirmed[version_uid] = resource_version
 
+    def confirm_asleep(self, version_uid: str, resource_version: int) -> None:
+        """Note that a consistent LIST at `resource_version` found every open run of the version parked or held."""
+        self._asleep[version_uid] = resource_version
+
+    def confirmed_asleep(self, version_uid: str) -> bool:
+        """Whether such a LIST still holds: no run of the version was awake after it."""
+        return self._still_holds(self._asleep, version_uid, self.runs.newest_awake)
+
     def confirmed_empty(self, version_uid: str) -> bool:
         """Whether such a LIST still holds: no run of the version was open after it."""
+        return self._still_holds(self._confirmed, version_uid, self.runs.newest_open)
+
+    def _still_holds(self, confirmed: dict[str, int], version_uid: str, newest: Callable[[VersionKey], int]) -> bool:
         version = self.versions.get(version_uid)
-        at = self._confirmed.get(version_uid)
+        at = confirmed.get(version_uid)
         if version is None or at is None:
             return False
         key = (version.namespace, version.fleet, version.id)
         in_flight = any(flight == key for flight, _, _ in self._flights.values())
-        if in_flight or self.runs.newest_open(key) > at:
-            del self._confirmed[version_uid]
+        if in_flight or newest(key) > at:
+            del confirmed[version_uid]
             return False
         return True
 

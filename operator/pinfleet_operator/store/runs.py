@@ -23,6 +23,7 @@ class Runs:
         self._ahead: dict[str, RunRecord] = {}
         self._assigned: defaultdict[str, set[str]] = defaultdict(set)  # pod uid -> run uids
         self._newest_open: dict[VersionKey, int] = {}
+        self._newest_awake: dict[VersionKey, int] = {}
         self._lower_may_replace = lower_may_replace
 
     def get(self, uid: str) -> RunRecord | None:
@@ -44,9 +45,14 @@ class Runs:
         """Highest resourceVersion at which a run of the version was seen open; 0: never."""
         return self._newest_open.get(key, 0)
 
+    def newest_awake(self, key: VersionKey) -> int:
+        """Highest resourceVersion at which a run of the version was seen awake; 0: never."""
+        return self._newest_awake.get(key, 0)
+
     def forget_version(self, key: VersionKey) -> None:
         """The version's object is gone, and with it what was confirmed about it."""
         self._newest_open.pop(key, None)
+        self._newest_awake.pop(key, None)
 
     def put_answer(self, run: RunRecord) -> None:
         """Take a run from the answer of our own write or GET; a lower resourceVersion than known is ignored."""
@@ -122,5 +128,7 @@ class Runs:
         if new is not None and new.is_open and new.version:
             key = (new.namespace, new.fleet, new.version)
             self._newest_open[key] = max(self._newest_open.get(key, 0), new.resource_version)
+            if new.is_awake:
+                self._newest_awake[key] = max(self._newest_awake.get(key, 0), new.resource_version)
         for listener in self.on_change:
             listener(old, new)

@@ -1,8 +1,11 @@
-"""How many parked runs of a version have a timer due; asking costs what came due since, not what is parked."""
+"""Which parked runs of a version are to be woken: for a timer, or a message that they have not seen.
+
+Asking costs what came due since, not what is parked.
+"""
 
 import heapq
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from pinfleet_operator.api.run import RunRecord
@@ -32,17 +35,26 @@ class Timers:
         self._record_of = record_of
         self._versions: dict[VersionKey, _Version] = {}
 
-    def due(self, key: VersionKey, now: datetime) -> int:
-        """How many parked runs have a timer due."""
+    def due(self, key: VersionKey, now: datetime) -> frozenset[str]:
+        """Uids of the parked runs that have a timer due, or a message."""
         version = self._versions.get(key)
         if version is None:
-            return 0
+            return frozenset()
         until = now.timestamp()
         while version.later and version.later[0][0] <= until:
             entry = heapq.heappop(version.later)
             if self._holds(key, entry):
                 version.due.add(entry[1])
-        return len(version.due)
+        return frozenset(version.due)
+
+    def next_at(self, key: VersionKey) -> datetime | None:
+        """When the first timer is due of those that `due` has not named; None: there is none."""
+        version = self._versions.get(key)
+        while version is not None and version.later:
+            if self._holds(key, version.later[0]) and version.later[0][1] not in version.due:
+                return datetime.fromtimestamp(version.later[0][0], UTC)
+            heapq.heappop(version.later)
+        return None
 
     def move(self, old: RunRecord | None, new: RunRecord | None) -> None:
         """Take `old` out and put `new` in; None: there is none."""
@@ -54,6 +66,9 @@ class Timers:
     def _in(self, key: VersionKey, run: RunRecord) -> None:
         version = self._versions.setdefault(key, _Version())
         version.parked += 1
+        if run.messages > run.messages_seen:
+            version.due.add(run.uid)
+            return
         at = _first(run)
         if at is None:
             return

@@ -35,11 +35,16 @@ class Answer:
 
 
 class Api:
-    """Calls to one group of one API server, in namespace default."""
+    """Calls to one group of one API server, in one namespace."""
 
-    def __init__(self, kubeconfig: Path, group: str) -> None:
+    def __init__(self, kubeconfig: Path, group: str, namespace: str = "default", user: str = "") -> None:
         self._client = config.new_client_from_config(str(kubeconfig))  # type: ignore[no-untyped-call]
+        self._kubeconfig, self._namespace, self._user = kubeconfig, namespace, user
         self.group = group
+
+    def as_user(self, user: str) -> "Api":
+        """The same calls as somebody else; "": the administrator."""
+        return Api(self._kubeconfig, self.group, self._namespace, user)
 
     def create(self, kind: str, name: str, spec: Json, **query: str) -> Answer:
         """Create an object; `query` are parameters such as dryRun."""
@@ -69,8 +74,15 @@ class Api:
         content = "application/json-patch+json"
         return self._call("PATCH", self._path(kind, name, subresource), operations, content)
 
+    def delete(self, kind: str, name: str) -> Answer:
+        """Delete an object."""
+        return self._call("DELETE", self._path(kind, name))
+
+    def _impersonation(self) -> dict[str, str]:
+        return {"Impersonate-User": self._user, "Impersonate-Group": "system:authenticated"} if self._user else {}
+
     def _path(self, kind: str, name: str = "", subresource: str = "") -> str:
-        parts = [f"/apis/{self.group}/v1alpha1/namespaces/default", PLURALS[kind], name, subresource]
+        parts = [f"/apis/{self.group}/v1alpha1/namespaces/{self._namespace}", PLURALS[kind], name, subresource]
         return "/".join(part for part in parts if part)
 
     def _call(
@@ -85,7 +97,7 @@ class Api:
             method,
             path,
             query_params=list((query or {}).items()),
-            header_params={"Content-Type": content, "Accept": "application/json"},
+            header_params={"Content-Type": content, "Accept": "application/json", **self._impersonation()},
             body=body,
             auth_settings=["BearerToken"],
         )

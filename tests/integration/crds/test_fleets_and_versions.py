@@ -16,6 +16,7 @@ DEFAULTS: Json = {
     "limits": {"maxSteps": 1000, "activeSeconds": 86400, "deadlineSeconds": 2592000, "maxAttempts": 3},
     "schemaVersion": 1,
     "drain": {"retireDelaySeconds": 0},
+    "approvals": {"fourEyes": False},
     "deletePolicy": "Drain",
     "runTTLSeconds": 86400,
     "endedRunsLimit": 1000,

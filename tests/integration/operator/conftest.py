@@ -16,7 +16,7 @@ def namespace(stage: Stage, request: pytest.FixtureRequest) -> Iterator[str]:
     """A namespace named after the test; what is left in it is removed."""
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:50].rstrip("-")
     yield name
-    stage.kubectl("delete", "agentruns,agentdeployments", "--all", "-n", name, "--wait=false")
+    stage.kubectl("delete", "agentruns,agentapprovals,agentdeployments", "--all", "-n", name, "--wait=false")
     stage.kubectl("delete", "pods", "--all", "-n", name, "--grace-period=0", "--force", "--wait=false")
 
 

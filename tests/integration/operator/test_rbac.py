@@ -18,6 +18,7 @@ SELDOM = {
     ("pods", "get"),  # as above
     ("pods", "list"),  # where the API server has no watch-list
     ("agentversions", "list"),  # as above
+    ("agentapprovals", "list"),  # as above
 }
 """Granted for what an undisturbed life does not show."""
 
@@ -48,12 +49,14 @@ def granted() -> set[Right]:
 
 @pytest.mark.case("INV-9", "draining: a fleet is deleted while its pods live")
 def test_the_role_is_what_a_life_needs(stage: Stage, fleet: Fleet, operator: OperatorProcess) -> None:
-    """Deploy, run, switch, lose a pod, let a run expire, delete the fleet: all is allowed, and every right is used."""
+    """Deploy, run, decide, switch, let a run expire, delete the fleet: all is allowed, and every right is used."""
     since = stage.cluster.audit_log.stat().st_size
     fleet.deploy("v1", replicas=2, runTTLSeconds=1, versionHistoryLimit=0)
     fleet.wait_active("v1")
-    fleet.start("run", steps=2)
+    fleet.start("run", steps=10)
+    fleet.decide("run", "0" * 64)  # on nothing that it asks for: refused at its end, and gone with it
     stage.wait_for("the run to end and expire", lambda: not stage.exists("agentrun", "run", fleet.namespace), 40)
+    stage.wait_for("its decision to go", lambda: not stage.list("agentapprovals", fleet.namespace), 20)
     fleet.deploy("v2", runTTLSeconds=1, versionHistoryLimit=0)
     fleet.wait_active("v2")
     stage.wait_for("v1's record to go", lambda: not stage.exists("agentversion", "steps.v1", fleet.namespace), 40)

@@ -94,6 +94,7 @@ class Bench:
         at = str(self.server.resource_version)
         self.store.pods.replace([decode_pod(encoded(o)) for o in self.server.all("pods")], at)
         self.store.versions.replace([decode_version(encoded(o)) for o in self.server.all("agentversions")], at)
+        self.store.approvals.replace([], at)
         self.store.runs.replace([decode_run(encoded(o)) for o in self.server.all("agentruns")], at)
         self._delivered = self.server.resource_version
         self.reconciler = Reconciler(

@@ -125,7 +125,7 @@ def test_a_quiet_fleet_is_looked_at_now_and_then() -> None:
 def a_view(active: str) -> FleetView:
     """A fleet as the run loop sees it."""
     limits = Limits(max_steps=1, active_seconds=1, deadline_seconds=1, max_attempts=1)
-    return FleetView(NAMESPACE, FLEET, "uid", active, None, limits, 10, 60, 10, False, False, False)
+    return FleetView(NAMESPACE, FLEET, "uid", active, None, limits, 10, 60, 10, False, False, False, False)
 
 
 def a_run(rv: int, version: str, phase: str, name: str = "r1") -> bytes:

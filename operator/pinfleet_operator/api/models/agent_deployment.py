@@ -80,6 +80,15 @@ class Drain(Model):
     """
 
 
+class Approvals(Model):
+    """What the fleet's approvals need."""
+
+    four_eyes: bool = False
+    """Fails runs that do not name their requester, so that nobody approves what they asked for themselves. Default:
+    false; a requester that is named cannot approve in any case.
+    """
+
+
 class AgentDeploymentSpec(Model):
     """What the fleet should be. Changing the template, port, runsPerPod, state or schemaVersion makes a new version."""
 
@@ -127,6 +136,9 @@ class AgentDeploymentSpec(Model):
     drain: Drain = Drain()
     """How an old version goes away. It always waits for its open runs."""
 
+    approvals: Approvals = Approvals()
+    """What the fleet's approvals need."""
+
     delete_policy: DeletePolicy = "Drain"
     """What happens to open runs when this object is deleted. Drain waits for them and keeps their pods until they end;
     Cancel ends them as Cancelled. Default: Drain. A namespace that is being deleted always means Cancel.
@@ -160,7 +172,8 @@ class FleetVersionStatus(Model):
 
     phase: VersionPhase
     """Preparing: its pods are not all ready. Candidate: ready to become active. Active: new runs go to it. Draining:
-    no new runs, waits for its open ones. Retired: no pods, kept as history. Failed: its pods cannot be made or do not
+    no new runs, waits for its open ones. Dormant: the same, and all of those wait for a time, a person or a message: it
+    has no pods until one is to be woken. Retired: no pods, kept as history. Failed: its pods cannot be made or do not
     get ready. Superseded: another spec came before it was active.
     """
 

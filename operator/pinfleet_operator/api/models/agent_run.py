@@ -25,6 +25,8 @@ from pinfleet_operator.api.models.values import (
 
 WaitId = Annotated[str, Field(min_length=1, max_length=512)]
 
+MessageId = Annotated[str, Field(min_length=1, max_length=63)]
+
 RequestHash = Annotated[str, Field(max_length=64, pattern="^([0-9a-f]{64})?$")]
 """sha256 of an approval's request, in hexadecimal digits; empty where a container gave none."""
 
@@ -62,17 +64,37 @@ class Task(Model):
     """Id of the version to run on, which must be active or the candidate; otherwise the run ends as Failed with reason
     VersionNotLive. Default: the version that is active when the run gets its first pod."""
 
+    requester: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    """Who asks for the run: must be the user name of whoever creates it. A run's own requester cannot approve what it
+    asks for. Default: nobody is named.
+    """
+
     limits: RequestedLimits | None = None
     """Bounds of this run, where they are to be lower than the fleet's."""
 
 
+class RunMessage(Model):
+    """One message to the run."""
+
+    id: MessageId
+    """Identity of the message: the same id again is the same message, and is refused. The sender chooses it."""
+
+    body: AnyJson
+    """Any JSON but null, of up to 16 KiB. A larger one ends the run as Failed with reason UnfitMessage."""
+
+
 class AgentRunSpec(Model):
-    """What is to be done, and whether it is still wanted."""
+    """What is to be done, what was said to the run since, and whether it is still wanted."""
 
     model_config = ConfigDict(json_schema_extra=cel(*SPEC_RULES))
 
     task: Task
     """What is to be done. Immutable: to do something else, create another AgentRun."""
+
+    messages: Annotated[tuple[RunMessage, ...], Field(max_length=256, json_schema_extra=list_map("id"))] = ()
+    """Messages to the run, in their order. Messages can only be added, at the end. A parked run is woken by one; its
+    code gets it from ctx.receive. Default: none.
+    """
 
     cancel: bool = False
     """Set to true to end the run as Cancelled. Its code sees it at its next await and may clean up. It cannot be taken
@@ -191,6 +213,12 @@ class AgentRunStatus(Model):
 
     active_seconds: Count | None = None
     """Whole seconds spent on pods so far, up to the last time that its phase or its pod changed."""
+
+    messages_seen: Count | None = None
+    """How many of spec.messages the run has recorded, as of its last park or report."""
+
+    decisions_seen: Annotated[tuple[RequestHash, ...], Field(max_length=256, json_schema_extra=atomic())] = ()
+    """Hashes of the decisions that the run has recorded, the latest, as of its last park or report."""
 
     result: AnyJson = None
     """What the agent returned: any JSON of up to 16 KiB. Absent if it returned null or has not succeeded."""

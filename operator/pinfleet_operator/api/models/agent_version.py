@@ -76,7 +76,9 @@ class AgentVersionStatus(Model):
     """The metadata.generation that this status answers to."""
 
     phase: VersionPhase | None = None
-    """Preparing, Candidate, Active, Draining, Retired, Failed or Superseded; see AgentDeployment status.versions."""
+    """Preparing, Candidate, Active, Draining, Dormant, Retired, Failed or Superseded; see AgentDeployment
+    status.versions.
+    """
 
     active_since: AwareDatetime | None = None
     """When it last became active; absent if it never was."""

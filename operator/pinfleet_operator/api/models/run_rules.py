@@ -99,6 +99,15 @@ SPEC_RULES: Final = (
         message="a run's task cannot be changed: create another AgentRun",
         field_path=".task",
     ),
+    # What a run has seen cannot be unsaid; at the parent, since the rule of a removed list is not asked.
+    Rule(
+        rule=(
+            "!has(oldSelf.messages) || (has(self.messages) && self.messages.size() >= oldSelf.messages.size()"
+            " && oldSelf.messages.all(i, message, self.messages[i] == message))"
+        ),
+        message="messages can only be added, at the end",
+        field_path=".messages",
+    ),
     # A pod may have acted on it already; a silent "no longer" would be a promise that nobody can keep.
     Rule(
         rule="!has(oldSelf.cancel) || !oldSelf.cancel || (has(self.cancel) && self.cancel)",

@@ -41,7 +41,7 @@ Replicas = Annotated[int, Field(ge=0, le=1_000)]
 SchemaVersion = Annotated[int, Field(ge=1, le=1_000_000)]
 Generation = Annotated[int, Field(ge=0, le=2**53 - 1)]
 
-VersionPhase = Literal["Preparing", "Candidate", "Active", "Draining", "Retired", "Failed", "Superseded"]
+VersionPhase = Literal["Preparing", "Candidate", "Active", "Draining", "Dormant", "Retired", "Failed", "Superseded"]
 
 
 class Condition(Model):

@@ -6,9 +6,9 @@ the same world, so that nothing depends on which event came, or whether one was 
 """
 
 from collections.abc import Callable
-from datetime import datetime
 
-from pinfleet_operator.runs.judge.bounds import next_bound
+from pinfleet_operator.runs.judge.approvals import settle_approvals
+from pinfleet_operator.runs.judge.bounds import earliest, next_bound
 from pinfleet_operator.runs.judge.listings import settle_listings
 from pinfleet_operator.runs.judge.running import (
     epoch_fell,
@@ -54,16 +54,13 @@ RULES: tuple[Callable[[Situation], Verdict | None], ...] = (
 def judge(s: Situation) -> Verdict:
     """Decide what to do for one run, in order, and when to look again.
 
-    What other pods still list is settled beside whatever the run itself needs.
+    What other pods still list, and what people decided, is settled beside whatever the run itself needs.
     """
-    aside = settle_listings(s)
+    people = settle_approvals(s)
+    aside = (*settle_listings(s), *people.actions)
     bound = next_bound(s) if s.run is not None and s.run.is_open else None
     for rule in RULES:
         found = rule(s)
         if found is not None:
-            return Verdict(aside + found.actions, _earliest(found.again_at, bound), found.needs_slot)
-    return Verdict(aside, bound)
-
-
-def _earliest(*times: datetime | None) -> datetime | None:
-    return min((at for at in times if at is not None), default=None)
+            return Verdict(aside + found.actions, earliest(found.again_at, bound, people.again_at), found.needs_slot)
+    return Verdict(aside, earliest(bound, people.again_at))

@@ -44,7 +44,7 @@ def ending(s: Situation) -> EndReason | None:
     run = s.run
     if run is None:
         return "deleted"
-    if run.cancel or (s.fleet is not None and s.fleet.cancels_runs):
+    if run.cancel or run.unfit_message or (s.fleet is not None and s.fleet.cancels_runs):
         return "cancel"
     until = deadline(run, s.fleet.limits if s.fleet else None)
     if until is not None and until <= s.now:
@@ -61,6 +61,8 @@ def end_of(s: Situation, reason: EndReason) -> tuple[Phase, str, str]:
     match reason:
         case "cancel" if s.run is not None and s.run.cancel:
             return "Cancelled", keys.CANCELLED, "cancelled by spec.cancel"
+        case "cancel" if s.run is not None and s.run.unfit_message:
+            return "Failed", keys.UNFIT_MESSAGE, s.run.unfit_message
         case "cancel":
             return "Cancelled", keys.FLEET_DELETED, "the fleet is being deleted"
         case "deadline":
@@ -87,6 +89,11 @@ def next_bound(s: Situation) -> datetime | None:
         return None
     bounds = (deadline(s.run, s.fleet.limits if s.fleet else None), active_until(s.run))
     return min((at for at in bounds if at is not None and at > s.now), default=None)
+
+
+def earliest(*times: datetime | None) -> datetime | None:
+    """The first of some times; None: there is none."""
+    return min((at for at in times if at is not None), default=None)
 
 
 def steps_known(s: Situation) -> int:

@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 from pinfleet.wire import EndReason, RunListing
 from pinfleet_operator.api import keys
 from pinfleet_operator.api.run import Phase, RunRecord
-from pinfleet_operator.runs.judge.bounds import due_timers, end_of, ending, next_attempt, retry_at
+from pinfleet_operator.runs.judge.bounds import due_timers, earliest, end_of, ending, next_attempt, retry_at
+from pinfleet_operator.runs.judge.news import park, update
 from pinfleet_operator.runs.judge.situation import (
     Ack,
     Action,
@@ -18,11 +19,10 @@ from pinfleet_operator.runs.judge.situation import (
     Verdict,
     WriteEnd,
     WriteHeld,
-    WriteParked,
     WritePending,
 )
 from pinfleet_operator.runs.judge.waiting import waiting
-from pinfleet_operator.runs.waits import bare
+from pinfleet_operator.runs.waits import asks_anew, is_told
 
 
 def epoch_fell(s: Situation) -> Verdict | None:
@@ -111,7 +111,7 @@ def _has_stopped(s: Situation, run: RunRecord, own: RunListing) -> Verdict:
     actions: tuple[Action, ...]
     match own.state:
         case "parked":
-            actions = (WriteParked(own),)
+            actions = (park(s, own),)
         case "incompatible":
             actions = (WriteHeld(own),)
         case "drained":
@@ -152,11 +152,16 @@ def _goes_on(s: Situation, run: RunRecord, own: RunListing) -> Verdict:
         return _press(s, run, reason)
     if s.silent_since is not None:
         return _silent(s, run)
-    if own.steps == run.steps and bare(own.waiting_for) == run.waiting_for and run.reason == keys.ASSIGNED:
+    sent, told = update(s, own) or Verdict(), _progress(s, run, own)
+    return Verdict((*sent.actions, *told.actions), earliest(sent.again_at, told.again_at))
+
+
+def _progress(s: Situation, run: RunRecord, own: RunListing) -> Verdict:
+    """What the run has done and waits for is written now and then; what it asks people for, at once."""
+    if run.reason == keys.ASSIGNED and is_told(run, own):
         return Verdict()
-    young = timedelta(seconds=s.settings.report_seconds)
-    say_at = max(s.reported_at, run.created_at) + young
-    if say_at > s.now:
+    say_at = max(s.reported_at, run.created_at) + timedelta(seconds=s.settings.report_seconds)
+    if say_at > s.now and not asks_anew(run, own):
         return Verdict(again_at=say_at)
     return Verdict((Report(keys.ASSIGNED, "", own),))
 

@@ -6,7 +6,8 @@ Pure data. The loop builds a ``Situation`` from the store, ``judge`` answers wit
 from dataclasses import dataclass
 from datetime import datetime
 
-from pinfleet.wire import EndReason, RunListing
+from pinfleet.wire import Decision, EndReason, RunListing
+from pinfleet_operator.api.approval import ApprovalPhase, ApprovalRecord
 from pinfleet_operator.api.child import PodRecord
 from pinfleet_operator.api.fleet import FleetView
 from pinfleet_operator.api.mirror import PodMirror
@@ -61,6 +62,10 @@ class Situation:
     offer_refused: Refused | None  # the assigned pod refuses its offer, for a reason that another pod would not mend
     next_offer_at: datetime | None  # before, the same epoch is not offered again; None: at once
     above_epoch: int  # epoch that a refused offer named (rule 13); 0: none did
+    approvals: tuple[ApprovalRecord, ...]  # every decision that names the run's uid
+    decisions: tuple[Decision, ...]  # those that the run gets, and has not seen, by hash
+    next_update_at: datetime | None  # before, its pod is not sent again what it has not recorded yet; None: at once
+    next_wake_at: datetime | None  # before, it is not woken again for what its last wake did not record; None: at once
     can_place: bool  # some pod of the run's version has a free slot
     lost_since: datetime | None  # since when this process sees the run without a pod that could take it
     reported_at: datetime  # last progress or reason write of this process, or when it first saw the run
@@ -183,6 +188,23 @@ class DeleteRun:
     """Delete an ended run whose time to live is over."""
 
 
+@dataclass(frozen=True)
+class JudgeApproval:
+    """Write once what becomes of a person's decision."""
+
+    approval: ApprovalRecord
+    phase: ApprovalPhase
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class DropApproval:
+    """Delete a person's decision whose run is gone."""
+
+    approval: ApprovalRecord
+
+
 Action = (
     Assign
     | Pin
@@ -197,6 +219,8 @@ Action = (
     | KillPod
     | ConfirmAbsent
     | DeleteRun
+    | JudgeApproval
+    | DropApproval
 )
 
 

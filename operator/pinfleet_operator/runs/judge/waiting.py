@@ -6,6 +6,7 @@ from pinfleet_operator.api import keys
 from pinfleet_operator.api.nesting import VALUE_DEPTH_LIMIT
 from pinfleet_operator.api.run import INPUT_LIMIT_BYTES
 from pinfleet_operator.runs.judge.bounds import due_timers, end_of, ending, merge
+from pinfleet_operator.runs.judge.news import has_news
 from pinfleet_operator.runs.judge.situation import (
     Assign,
     DeleteRun,
@@ -61,6 +62,9 @@ def refused(s: Situation) -> Verdict | None:
         return Verdict((WriteEnd("Failed", keys.INPUT_TOO_DEEP, text),))
     if fleet is None or fleet.is_deleting:
         return None
+    if fleet.has_four_eyes and run.requester is None:
+        text = f"fleet {fleet.name} has spec.approvals.fourEyes: name who asks for the run in spec.task.requester"
+        return Verdict((WriteEnd("Failed", keys.REQUESTER_MISSING, text),))
     if merge(fleet.limits, run.requested_limits) is None:
         text = f"spec.task.limits may only lower the limits of fleet {fleet.name}: {_show_limits(s)}"
         return Verdict((WriteEnd("Failed", keys.LIMITS_EXCEED_FLEET, text),))
@@ -113,21 +117,23 @@ def first_assignment(s: Situation) -> Verdict | None:
 
 
 def parked(s: Situation) -> Verdict | None:
-    """A parked run sleeps until a timer is due; waking is a condition on the object (rules 9 and 15)."""
+    """A parked run sleeps until a timer is due, or it has not seen a message or a decision (rules 9 and 15)."""
     run = s.run
     if run is None or run.phase != "Parked" or run.version is None:
         return None
     due = due_timers(s)
     if not s.settings.has_rule("9") and any(w.until and w.until <= (run.parked_at or s.now) for w in run.waiting_for):
         return Verdict()  # the timer went off before anybody listened to it
-    if not due:
-        later = (wait.until for wait in run.waiting_for if wait.until is not None)
-        return Verdict(again_at=min(later, default=None))
+    is_called = has_news(s, run.waiting_for, run.messages_seen, run.decisions_seen)
+    wake_at = s.now if due else (s.next_wake_at or s.now) if is_called else None
+    if wake_at is None or wake_at > s.now:
+        later = [wait.until for wait in run.waiting_for if wait.until is not None]
+        return Verdict(again_at=min(later if wake_at is None else [*later, wake_at], default=None))
     if s.can_place:
         return Verdict((Assign(run.version, attempts=max(1, run.attempts), wake=due),))
-    since = min(wait.until for wait in run.waiting_for if wait.until is not None)
-    text = f"a timer is due, but no pod of version {run.version} has a free slot"
-    return waiting(s, keys.NO_FREE_SLOT, text, since=since)
+    first = min((wait.until for wait in run.waiting_for if wait.until is not None), default=None)
+    text = f"{'a timer is due' if due else 'it is to be woken'}, but no pod of version {run.version} has a free slot"
+    return waiting(s, keys.NO_FREE_SLOT, text, since=first if due else None)
 
 
 def held(s: Situation) -> Verdict | None:

@@ -10,11 +10,11 @@ PRESERVE = "x-kubernetes-preserve-unknown-fields"
 KUBERNETES_OWN = frozenset({"apiVersion", "kind", "metadata"})
 
 LATER = re.compile(
-    r"postgres|contract|isolation|migrat|rollout|canary|gates|suspend|budget|respin|journalretention|foureyes|approval"
-    r"|messages|requester|action|continues|priority|poddeaths|decisionsseen|dormant",
+    r"postgres|contract|isolation|migrat|rollout|canary|gates|suspend|budget|respin|journalretention"
+    r"|action|continues|priority|poddeaths",
     re.IGNORECASE,
 )
-"""Names of what is designed and not served yet. The kind of a wait may be Approval: that is a value, not a field."""
+"""Names of what is designed and not served yet."""
 
 
 def fields(schema: Json, path: str = "") -> Iterator[tuple[str, Json]]:

@@ -37,7 +37,8 @@ def _of_kind(*kinds: str) -> list[Json]:
 def test_no_role_grants_too_much() -> None:
     """No wildcard, no way to raise rights, no reading of Secrets, no way into a pod, in any role of the chart."""
     found = {role["metadata"]["name"]: [_troubles(rule) for rule in role["rules"]] for role in _of_kind(*RBAC_KINDS)}
-    assert set(found) == {"pinfleet-operator", "pinfleet-operator-lease", "pinfleet-editor", "pinfleet-viewer"}
+    users = {"pinfleet-editor", "pinfleet-viewer", "pinfleet-approver"}
+    assert set(found) == {"pinfleet-operator", "pinfleet-operator-lease"} | users
     assert {name for name, troubles in found.items() if any(troubles)} == set()
 
 

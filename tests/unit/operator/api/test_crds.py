@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from pinfleet_operator.api import crdgen, keys
-from pinfleet_operator.api.models import AgentDeployment, AgentRun, AgentVersion
+from pinfleet_operator.api.models import AgentApproval, AgentDeployment, AgentRun, AgentVersion
 from pinfleet_operator.api.models.base import Resource
 from tests.unit.operator.api import schema_rules
 
@@ -33,7 +33,7 @@ CHECKERS: dict[Checker, dict[str, Json]] = {
         "a bad item": {"type": "array", "maxItems": 1, "x-kubernetes-list-type": "atomic", "items": {"type": "string"}},
     },
     schema_rules.with_namespace: {"claimNamespace": BOUNDED, "namespace": BOUNDED},
-    schema_rules.not_served_yet: {"rollout": BOUNDED, "messagesSeen": BOUNDED, "podDeaths": BOUNDED},
+    schema_rules.not_served_yet: {"rollout": BOUNDED, "priority": BOUNDED, "podDeaths": BOUNDED},
 }
 
 
@@ -76,7 +76,10 @@ def test_the_same_models_give_the_same_bytes() -> None:
         assert crdgen.crd(resource) == yaml.safe_load(first[f"crds/{resource.crd.plural}.yaml"])
 
 
-@pytest.mark.parametrize(("resource", "short"), [(AgentDeployment, "adep"), (AgentVersion, "aver"), (AgentRun, "arun")])
+@pytest.mark.parametrize(
+    ("resource", "short"),
+    [(AgentDeployment, "adep"), (AgentVersion, "aver"), (AgentRun, "arun"), (AgentApproval, "aappr")],
+)
 def test_names(resource: type[Resource], short: str) -> None:
     """Each kind has its short name, its list kind, the category, one served version, and a status of its own."""
     crd = cast("Json", crdgen.crd(resource))

@@ -58,6 +58,8 @@ RUN: Json = {
         "parkedAt": MOMENT,
         "endedAt": MOMENT,
         "activeSeconds": 9,
+        "messagesSeen": 1,
+        "decisionsSeen": ["1" * 64],
         "reason": "Waiting",
         "message": "waits",
         "conditions": [

@@ -38,6 +38,7 @@ class Cluster:
     runs: list[Run] = field(default_factory=list)
     secrets: set[str] = field(default_factory=set)
     confirmed: set[str] = field(default_factory=set)  # version uids
+    asleep: set[str] = field(default_factory=set)  # version uids
     emptied: dict[str, datetime] = field(default_factory=dict)  # version uid -> since
     view: FleetView | None = None
     writes: list[do.Action] = field(default_factory=list)
@@ -79,6 +80,8 @@ class Cluster:
 
     def _version(self, record: VersionRecord) -> VersionView:
         counts = self.counts(record.id)
+        if counts.running + counts.pending:
+            self.asleep.discard(record.uid)
         if counts.open:
             self.confirmed.discard(record.uid)
             self.emptied.pop(record.uid, None)
@@ -88,8 +91,10 @@ class Cluster:
             record=record,
             counts=counts,
             due=0,
+            next_due_at=None,
             pods=tuple(pod for pod in self.pods.values() if pod.record.version_uid == record.uid),
             is_confirmed_empty=record.uid in self.confirmed,
+            is_confirmed_asleep=record.uid in self.asleep,
             empty_since=self.emptied.get(record.uid),
             has_secret=record.uid in self.secrets,
             refusal=None,
@@ -123,7 +128,9 @@ class Cluster:
                 self.is_gone = self.is_deleting
             case do.CreateVersion(spec):
                 made = a_record(spec.id, spec.revision, created_at=self.now, spec_hash=spec.spec_hash)
-                made = msgspec.structs.replace(made, uid=f"{spec.id}-{next(self._ids)}", runs_per_pod=spec.runs_per_pod)
+                made = msgspec.structs.replace(
+                    made, uid=f"{spec.id}-{next(self._ids)}", runs_per_pod=spec.runs_per_pod, claim_name="state"
+                )
                 self.records[made.uid] = made
             case do.DeleteVersion(_, uid):
                 del self.records[uid]
@@ -143,6 +150,9 @@ class Cluster:
             case do.ConfirmEmpty(version, uid):
                 if self.counts(version).open == 0:
                     self.confirmed.add(uid)
+            case do.ConfirmAsleep(version, uid):
+                if self.counts(version).running + self.counts(version).pending == 0:
+                    self.asleep.add(uid)
             case do.Promote(_, status, view):
                 self._write(status)
                 self.view = view

@@ -55,12 +55,22 @@ class Toy(Cluster):
             case do.DeletePod(name, uid) | do.CordonPod(name, uid):
                 if any(run.pod == uid and run.is_open for run in self.runs):
                     raise InvariantBrokenError(f"INV-6: {name} holds runs and is removed")
+                self._check_awake(uid)
             case do.DeleteVersion(name, uid):
                 if self.counts(self.records[uid].id).open or uid not in self.confirmed:
                     raise InvariantBrokenError(f"INV-6: {name} is deleted with open runs, or unconfirmed")
             case do.CreatePod(_, _, name):
                 if len(name) > naming.MOST_CHARACTERS:
                     raise InvariantBrokenError(f"{name} is too long")
+
+    def _check_awake(self, uid: str) -> None:
+        """The last pod of a version may go only when every open run of it sleeps, and that is certain (INV-6)."""
+        pod = self.pods[uid]
+        counts = self.counts(pod.record.version)
+        others = [one for one in self.pods.values() if one.record.version_uid == pod.record.version_uid and one.is_live]
+        is_last = not pod.record.is_terminal and all(one.record.uid == uid for one in others)
+        if is_last and counts.open and (counts.running + counts.pending or pod.record.version_uid not in self.asleep):
+            raise InvariantBrokenError(f"INV-6: {pod.record.name} is the last pod, and {counts.open} runs are open")
 
     def _check_after(self, made: do.Plan) -> None:
         if sum(isinstance(each, do.Promote | do.WriteStatus) for each in made.actions) > 1:

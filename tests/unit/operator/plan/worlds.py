@@ -41,7 +41,7 @@ def a_status(active: str | None = None, **phases: str) -> AgentDeploymentStatus:
 def an_entry(name: str, phase: str, revision: int, **given: Any) -> dict[str, Any]:
     """One version's entry."""
     zeros = dict.fromkeys(("pods", "ready", "open", "running", "parked", "pending", "held"), 0)
-    left = {"drainingSince": "2026-03-01T11:00:00Z"} if phase in {"Draining", "Retired"} else {}
+    left = {"drainingSince": "2026-03-01T11:00:00Z"} if phase in {"Draining", "Dormant", "Retired"} else {}
     retired = {"retiredAt": "2026-03-01T11:30:00Z"} if phase == "Retired" else {}
     return {"name": name, "phase": phase, "revision": revision, **zeros, **left, **retired, **given}
 
@@ -137,8 +137,10 @@ def a_version(id: str = "v1", revision: int = 1, *, pods: tuple[PodView, ...] = 
         "record": a_record(id, revision),
         "counts": Counts(),
         "due": 0,
+        "next_due_at": None,
         "pods": pods,
         "is_confirmed_empty": False,
+        "is_confirmed_asleep": False,
         "empty_since": ago(3600),
         "has_secret": True,
         "refusal": None,

@@ -6,9 +6,11 @@ from datetime import timedelta
 import msgspec
 
 from pinfleet.wire import Wait
+from pinfleet_operator.api.approval import ApprovalRecord
 from pinfleet_operator.api.run import RunRecord, pack, unpack
 from pinfleet_operator.store import Store
 from pinfleet_operator.store.counts import ELDERS
+from tests.unit.operator.plan.worlds import FLEET, NAMESPACE, a_record
 from tests.unit.operator.runs.conftest import NOW, RUNNING
 
 change = msgspec.structs.replace
@@ -89,3 +91,57 @@ def test_a_parked_run_is_kept_small_and_whole() -> None:
     assert isinstance(kept, bytes)
     assert unpack(kept) == change(run, message="")
     assert pack(RUNNING) is RUNNING
+
+
+def test_a_message_is_due_at_once() -> None:
+    """A parked run that has not seen a message is due whatever its timers say; one that has seen it is not."""
+    store = Store()
+    store.runs.upsert(change(parked(1, 10, 60), messages=2, messages_seen=1), "10")
+    assert due(store, 0) == 1
+    store.runs.upsert(change(parked(1, 11, 60), messages=2, messages_seen=2), "11")
+    assert due(store, 0) == 0
+
+
+def test_the_next_timer_is_the_first_that_is_not_due() -> None:
+    """It is asked for without looking at what was due before, or what is parked no more."""
+    store = Store()
+    key = ("ns", "support", "v1")
+    for n, seconds in ((1, 30), (2, 60), (3, 90)):
+        store.runs.upsert(parked(n, 10 + n, seconds), str(10 + n))
+    assert due(store, 30) == 1
+    store.runs.upsert(change(RUNNING, uid="u2", name="run-2", resource_version=20), "20")
+    assert store.runs.timers.next_at(key) == NOW + timedelta(seconds=90)
+    assert store.runs.timers.next_at(("ns", "support", "v2")) is None
+
+
+def test_a_decision_is_due_for_the_run_that_waits_for_it() -> None:
+    """An accepted decision on what a parked run asks for makes it due; one not judged, or seen, does not."""
+    store, asks = Store(), Wait(id="a", kind="Approval", hash="a" * 64)
+    run = change(parked(1, 10), waiting_for=(asks,))
+    made = ApprovalRecord(
+        uid="a1", namespace=run.namespace, name="yes", resource_version=11, generation=1, created_at=NOW, run=run.name,
+        run_uid=run.uid, hash=asks.hash, decision="approved", approver="ann", via="", comment="", phase=None, reason="",
+    )  # fmt: skip
+    store.runs.upsert(run, "10")
+    store.approvals.upsert(made, "11")
+    assert due(store, 0) == 0
+    store.approvals.upsert(change(made, phase="Accepted", resource_version=12), "12")
+    assert due(store, 0) == 1
+    store.runs.upsert(change(run, decisions_seen=(asks.hash,), resource_version=13), "13")
+    assert due(store, 0) == 0
+
+
+def test_runs_asleep_are_confirmed_until_one_is_awake() -> None:
+    """A LIST that found every run asleep holds as long as no run of the version is seen awake after it."""
+    store = Store()
+    store.versions.put(a_record())
+    run = change(parked(1, 10), namespace=NAMESPACE, fleet=FLEET)
+    store.runs.upsert(run, "10")
+    assert not store.confirmed_asleep("v1-uid")
+    store.confirm_asleep("v1-uid", 20)
+    store.runs.upsert(change(run, resource_version=21), "21")
+    assert store.confirmed_asleep("v1-uid")
+    store.runs.upsert(change(run, phase="Running", pod_uid="p", resource_version=22), "22")
+    assert not store.confirmed_asleep("v1-uid")
+    store.runs.upsert(change(run, resource_version=23), "23")
+    assert not store.confirmed_asleep("v1-uid")
