@@ -8,7 +8,7 @@ import os
 import sys
 import time
 
-from bench import burst, growth, idle, latency, memory, pin, retire, writes
+from bench import burst, growth, idle, latency, memory, pin, retire, wake, writes
 from bench.world import World
 
 BENCHES = {
@@ -20,6 +20,7 @@ BENCHES = {
     "memory": memory.main,
     "growth": growth.main,
     "retire": retire.main,
+    "wake": wake.main,
 }
 COUNTING = {"writes", "idle"}
 RUNS_PER_POD = 50

@@ -117,6 +117,18 @@ class Fleet:
         }
         self.stage.kubectl("create", "-n", self.namespace, "-f", "-", given=json.dumps(manifest))
 
+    def send(self, run: str, message: str, body: Any) -> None:
+        """Send a message to a run, as one of many senders who do not know of each other."""
+        spec: Json = {"messages": [{"id": message, "body": body}]}
+        manifest = {
+            "apiVersion": "pinfleet.dev/v1alpha1",
+            "kind": "AgentRun",
+            "metadata": {"name": run},
+            "spec": spec,
+        }
+        arguments = ["apply", "--server-side", f"--field-manager={message}", "--validate=false", "-f", "-"]
+        self.stage.kubectl(*arguments, "-n", self.namespace, given=json.dumps(manifest))
+
     def decide(self, run: str, request_hash: str, decision: str = "approved", name: str = "") -> None:
         """Decide on what a run asks for, as the administrator."""
         uid = self.stage.get("agentrun", run, self.namespace)["metadata"]["uid"]
