@@ -58,6 +58,7 @@ class Agent:
         self.schema = schema
         self.messages = messages
         self.steps: dict[str, StepSpec] = {}  # tools too
+        self.renames: dict[str, tuple[str, ...]] = {}  # former names by the name that a step has now
         self._main: list[FunctionType] = []  # one, or none yet
 
     @overload
@@ -155,6 +156,22 @@ class Agent:
             return self._declare(spec.check())
 
         return declare if function is None else declare(function)
+
+    def renamed(self, former: str, *, to: str) -> None:
+        """Say that a declared step or tool had another name: what was recorded under it is this one's.
+
+        Args:
+            former: The name that open runs have recorded; no step may bear it now.
+            to: The name that it has now.
+
+        Raises:
+            BadDeclaration: Nothing is declared under the new name, or something is under the former one.
+        """
+        if to not in self.steps:
+            raise BadDeclaration(f"agent {self.name!r} declares no step {to!r} to which {former!r} could be renamed")
+        if former in self.steps:
+            raise BadDeclaration(f"agent {self.name!r} still declares {former!r}; a renamed step has one name")
+        self.renames[to] = (former, *self.renames.get(to, ()))
 
     def main(self, function: Callable[..., Coroutine[Any, Any, R]]) -> Callable[..., Coroutine[Any, Any, R]]:
         """Declare the async function that is a run: ``main(ctx)`` or ``main(ctx, input)``.

@@ -55,7 +55,8 @@ class _Calling:
 async def run_tool(run: "Execution", spec: ToolSpec, given: Given) -> Any:
     """Return the tool's value, or raise ToolFailed, OutcomeUnknown, Denied or Expired; the same live and on replay."""
     position = stepping.place_of(run, f"tool {spec.name!r}")
-    with run.identities.held(position.scope, spec.name) as key, position.crossing():
+    with run.identities.held(position.scope, spec.name) as called, position.crossing():
+        key = run.record.known_as(called)
         named = spec.named(given.args, given.kwargs)
         arguments = values.arguments(named, spec.name)
         await run.boundary(position)

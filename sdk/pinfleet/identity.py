@@ -96,6 +96,10 @@ class Identities:
         for place in gone:
             del self._counts[place]
 
+    def open_in(self, scope: str) -> list[StepKey]:
+        """Return the identities of the calls that are under way in a scope."""
+        return [StepKey(scope, name, self._counts[scope, name]) for where, name in sorted(self._open) if where == scope]
+
     def finish(self, key: StepKey) -> None:
         """The call is over, however it ended."""
         self._open.discard((key.scope, key.name))

@@ -1,15 +1,18 @@
 """What the journal holds of a run, as its code meets it again: every row is read once, at its place."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
 
 from pinfleet import values
 from pinfleet.identity import StepKey
 from pinfleet.journal.interface import CallRow, History, StepRow, WaitRow
 from pinfleet.rules import Rules
 
-_LATEST: int = 256  # ids of messages that a new segment knows from those before
+NO_RENAMES: Final[Mapping[str, Sequence[str]]] = MappingProxyType({})
+_LATEST: Final = 256  # ids of messages that a new segment knows from those before
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +57,12 @@ class Record:
     Args:
         history: What the journal held when the execution began.
         rules: Whether it is replayed at all: not in a negative control.
+        renames: Former names by the name that a step has now, newest first.
     """
 
-    def __init__(self, history: History, rules: Rules) -> None:
+    def __init__(self, history: History, rules: Rules, renames: Mapping[str, Sequence[str]] = NO_RENAMES) -> None:
         self.history = history
+        self._renames = renames
         self.earlier = earlier_of(history.state)
         self.asked: list[WaitRow] = [row for row in history.waits.values() if row.request_hash]
         self.unknown = {(tool, arguments.encode()): said for tool, arguments, said in self.earlier.unknown}
@@ -74,6 +79,24 @@ class Record:
     def is_replaying(self) -> bool:
         """Whether recorded steps are left to read."""
         return bool(self._unread)
+
+    @property
+    def unread(self) -> list[StepKey]:
+        """The recorded steps that the code has not asked for, in the order in which they were committed."""
+        rows = sorted(self.history.steps.values(), key=lambda row: row.committed)
+        return [row.key for row in rows if row.key in self._unread]
+
+    def known_as(self, key: StepKey) -> StepKey:
+        """Return the identity under which the journal knows a call, which may have had another name when it began.
+
+        A call keeps it to its end: its idempotency key and what a person was asked hang on it.
+        """
+        rows = (self.history.steps, self.history.calls, self.history.waits)
+        for name in self._renames.get(key.name, ()):
+            former = key._replace(name=name)
+            if any(former in each for each in rows) and not any(key in each for each in rows):
+                return former
+        return key
 
     def when_live(self, function: Callable[[], None]) -> None:
         """Call a function once no recorded step is left to read."""

@@ -59,7 +59,7 @@ class Execution(Admission):
         self.place = place
         self.report = report
         self.manifest = agent.manifest
-        self.record = Record(history, place.rules)
+        self.record = Record(history, place.rules, agent.renames)
         self.identities = Identities(self.record.earlier.counts)
         self.compensations: list[Callable[[], Awaitable[None]]] = []
         self.partial = assignment.partial

@@ -42,7 +42,8 @@ def place_of(run: "Execution", what: str) -> Position:
 async def run_step(run: "Execution", spec: StepSpec, given: Given) -> Any:
     """Return the step's value, or raise its failure; the same live and on replay."""
     position = place_of(run, f"step {spec.name!r}")
-    with run.identities.held(position.scope, spec.name) as key, position.crossing():
+    with run.identities.held(position.scope, spec.name) as called, position.crossing():
+        key = run.record.known_as(called)
         arguments = values.arguments(spec.named(given.args, given.kwargs), spec.name)
         await run.boundary(position)
         row = run.record.step(key)

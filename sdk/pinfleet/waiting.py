@@ -171,6 +171,11 @@ class Waiting:
         self._execution.slot.check_idle()
 
     @property
+    def is_all_blocked(self) -> bool:
+        """Whether all known code waits for something that the runtime knows."""
+        return all(self._known.values())
+
+    @property
     def tasks(self) -> tuple["asyncio.Task[Any]", ...]:
         """The known tasks that have not ended."""
         return tuple(self._known)

@@ -20,7 +20,7 @@ def add(commands: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument("--long", default="null", help="JSON of an input whose run goes on until it is ended")
     parser.add_argument("--patience", type=float, default=30.0, help="seconds to wait for what must happen (30)")
     parser.add_argument("--no-journal", action="store_true", help="it keeps no journal: runs are served at least once")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run_command=run)
 
 
 def run(asked: argparse.Namespace) -> int:

@@ -32,7 +32,7 @@ def add(commands: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument("--skip-timers", action="store_true", help="every ctx.sleep is due at once")
     parser.add_argument("--changed-code", action="store_true", help="go on with a run that other code recorded")
     parser.add_argument("--reload", action="store_true", help="start again when a file beside the app changes")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run_command=run)
 
 
 def run(asked: argparse.Namespace) -> int:

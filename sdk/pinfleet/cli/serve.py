@@ -18,7 +18,7 @@ def add(commands: "argparse._SubParsersAction[Any]") -> None:
     """Declare the command."""
     parser = commands.add_parser("serve", help="serve an agent; settings come from PINFLEET_* in the environment")
     parser.add_argument("agent", help="module:attribute, such as agent:agent; the working folder is importable")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run_command=run)
 
 
 def run(asked: argparse.Namespace) -> int:

@@ -18,9 +18,15 @@ from pinfleet.journal.interface import (
     End,
     History,
     InboxRow,
+    RunRow,
     StepRow,
     WaitRow,
 )
+
+FIND: Final = (
+    "SELECT * FROM run WHERE uid = {0} OR name = {0} OR ({0} = '' AND outcome IS NULL) ORDER BY created DESC LIMIT 1000"
+)
+"""Finds runs by one parameter, whose placeholder is the database's own."""
 
 INLINE_LIMIT: Final = 16_384
 """Larger results go to the blob table, so that reading a run's steps stays cheap."""
@@ -106,6 +112,16 @@ class Mapper:
     def end_of(self, run: Record) -> End | None:
         """Return a run's end, if it has one."""
         return None if run["outcome"] is None else End(run["state"], self.codec.open(run["outcome"]))
+
+    def run(self, record: Record) -> RunRow:
+        """Return a run."""
+        return RunRow(
+            uid=record["uid"], name=record["name"], version=record["version"], epoch=record["epoch"],
+            pod=record["pod"], schema=record["schema"], segment=record["segment"], state=record["state"],
+            steps=record["steps"], tokens=record["tokens"], created=_time(record["created"]),
+            claimed=_time(record["claimed"]), ended=_time(record["ended"]) if record["ended"] else None,
+            outcome=self.open(record["outcome"]),
+        )  # fmt: skip
 
     def history(self, stored: Stored, segment: int, state: bytes | None) -> History:
         """Return what the records of a run say."""

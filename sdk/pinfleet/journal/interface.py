@@ -204,6 +204,31 @@ class CommitResult:
     partial: bytes | None = None  # when limit: what was committed last
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRow:
+    """A run as the journal knows it."""
+
+    uid: str
+    name: str
+    version: str  # that claimed it last
+    epoch: int
+    pod: str  # uid of the pod that claimed it last
+    schema: int
+    segment: int
+    state: str  # running, parked, or how it ended
+    steps: int  # counted ones, over all epochs
+    tokens: int
+    created: datetime
+    claimed: datetime
+    ended: datetime | None = None
+    outcome: bytes | None = None  # JSON text of wire.Outcome; None while it is open
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not ended."""
+        return self.outcome is None
+
+
 @dataclass(frozen=True, slots=True)
 class History:
     """What a run did so far, in the segment that it is in."""
@@ -258,6 +283,10 @@ class Journal(Protocol):
 
     def load(self, run: str) -> History:
         """Read what the run did."""
+        ...
+
+    def find(self, words: str = "") -> tuple[RunRow, ...]:
+        """Return the runs whose uid or name this is, the newest first; without words the open ones, 1,000 at most."""
         ...
 
     def commit(self, owner: Owner, batch: Batch, *, max_steps: int, now: datetime) -> CommitResult:

@@ -13,9 +13,19 @@ from typing import Final, TypeVar
 
 from pinfleet.errors import JournalRefused, JournalUnavailable
 from pinfleet.journal import sqlite_rows, sqlite_schema
-from pinfleet.journal.columns import Mapper
+from pinfleet.journal.columns import FIND, Mapper
 from pinfleet.journal.filesystem import require_local
-from pinfleet.journal.interface import Batch, Claim, ClaimResult, Codec, CommitResult, History, Owner, PlainCodec
+from pinfleet.journal.interface import (
+    Batch,
+    Claim,
+    ClaimResult,
+    Codec,
+    CommitResult,
+    History,
+    Owner,
+    PlainCodec,
+    RunRow,
+)
 from pinfleet.journal.refusal import RunState, why_not
 from pinfleet.rules import ALL, Rules
 
@@ -52,6 +62,12 @@ class SqliteJournal:
     def load(self, run: str) -> History:
         """Read what the run did; see ``Journal``."""
         return self._transaction(lambda db: sqlite_rows.history(db, self._mapper, run), begin="BEGIN")
+
+    def find(self, words: str = "") -> tuple[RunRow, ...]:
+        """Find runs; see ``Journal``."""
+        return self._transaction(
+            lambda db: tuple(map(self._mapper.run, db.execute(FIND.format("?1"), (words,)))), begin="BEGIN"
+        )
 
     def commit(self, owner: Owner, batch: Batch, *, max_steps: int, now: datetime) -> CommitResult:
         """Commit a batch; see ``Journal``."""

@@ -157,6 +157,7 @@ class _Lines:
         threading.Thread(target=read, name="terminal", daemon=True).start()
         line = await answer
         if not line:
+            self._out.write("\n")
             raise NoAnswer
         return line
 

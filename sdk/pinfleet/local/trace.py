@@ -13,6 +13,7 @@ from pinfleet.journal.interface import (
     History,
     Journal,
     Owner,
+    RunRow,
     StepRow,
     WaitRow,
 )
@@ -45,6 +46,10 @@ class TracedJournal:
     def load(self, run: str) -> History:
         """Read what the run did; see ``Journal``."""
         return self._journal.load(run)
+
+    def find(self, words: str = "") -> tuple[RunRow, ...]:
+        """Find runs; see ``Journal``."""
+        return self._journal.find(words)
 
     def commit(self, owner: Owner, batch: Batch, *, max_steps: int, now: datetime) -> CommitResult:
         """Commit a batch, and say what was in it; see ``Journal``."""

@@ -20,7 +20,7 @@ from pinfleet.calling import AGAIN
 from pinfleet.declared import ToolSpec
 from pinfleet.errors import JournalRefused
 from pinfleet.identity import StepKey
-from pinfleet.journal.interface import Batch, Claim, ClaimResult, CommitResult, History, Journal, Owner
+from pinfleet.journal.interface import Batch, Claim, ClaimResult, CommitResult, History, Journal, Owner, RunRow
 from pinfleet.journal.sqlite import SqliteJournal
 from pinfleet.rules import ALL, Rules
 from pinfleet.testing.fleet import Fleet
@@ -137,6 +137,10 @@ class _Mortal:
         self._kill = kill
         self._events = events
         self._is_gone = False
+
+    def find(self, words: str = "") -> tuple[RunRow, ...]:
+        """Find runs; see ``Journal``."""
+        return self._journal.find(words)
 
     def commit(self, owner: Owner, batch: Batch, *, max_steps: int, now: datetime) -> CommitResult:
         """Commit, unless the pod is gone."""
