@@ -103,3 +103,19 @@ def test_rule_05_taken_out_on_both_ends_never_counts_a_crash_loop() -> None:
 
     assert play(crash_loop) == []
     assert names(play(crash_loop, operator_off=("5",), pod_off=("boot",))) == {"ends"}
+
+
+async def _restart_in_place_without_a_slot(world: World) -> None:
+    """The other pod is full: the only slot that the run could take is counted as its own."""
+    world.start("b", steps=1, seconds=900.0)
+    await world.until_begun("b", 1)
+    world.start("a", steps=2, seconds=1000.0)
+    await world.until_begun("a", 1)
+    world.kubelet.restart_in_place(world.run("a")["podUID"])
+    world.cancel("a")
+    assert await world.until(lambda: world.run("a").get("phase") == "Cancelled", 400)
+
+
+def test_a_run_whose_process_is_gone_is_lost_though_its_pod_lives() -> None:
+    """A cancel is carried out in time, though no other slot is free for who would commit it."""
+    assert play(_restart_in_place_without_a_slot, runs_per_pod=1, seconds=1000.0) == []

@@ -152,11 +152,18 @@ class Situate:
 
     def _note_loss(self, uid: str, run: RunRecord | None, now: datetime, *, can_place: bool) -> None:
         memory = self._memory.of(uid)
-        on_live_pod = run is not None and run.pod_uid is not None and not self._store.is_gone(run.pod_uid)
-        if run is None or not run.is_open or on_live_pod or (can_place and run.phase != "Running"):
+        if run is None or not run.is_open or self._is_on_live_pod(run) or (can_place and run.phase != "Running"):
             memory.lost_since = None
         elif memory.lost_since is None:
             memory.lost_since = now
+
+    def _is_on_live_pod(self, run: RunRecord) -> bool:
+        """Whether the pod that holds the run may go on with it; another process in that pod cannot (rule 5)."""
+        if run.pod_uid is None or self._store.is_gone(run.pod_uid):
+            return False
+        mirror = self._store.mirror(run.pod_uid)
+        is_other = mirror is not None and mirror.has_answered and mirror.boot != run.boot
+        return not (run.phase == "Running" and is_other)
 
 
 def next_offer_at(memory: RunMemory) -> datetime | None:
