@@ -98,6 +98,10 @@ class Record:
                 return former
         return key
 
+    def is_of_other_code(self, version: str, manifest: str) -> bool:
+        """Whether a step was recorded by this version with other code."""
+        return any(row.version == version and row.manifest != manifest for row in self.history.steps.values())
+
     def when_live(self, function: Callable[[], None]) -> None:
         """Call a function once no recorded step is left to read."""
         self._when_live.append(function)

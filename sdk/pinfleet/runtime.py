@@ -23,6 +23,7 @@ from pinfleet.inbox import Inbox
 from pinfleet.journal.handle import RunHandle
 from pinfleet.journal.interface import Batch, End, History
 from pinfleet.position import Position
+from pinfleet.quiet import Quiet
 from pinfleet.record import Record
 from pinfleet.reports import Assignment, Ended, News, Place, Progress, Reporter
 from pinfleet.slot import Slot
@@ -67,6 +68,7 @@ class Execution(Admission):
         self.inbox = Inbox(self)
         self.slot = Slot(self.waiting)
         self.restarts = False  # a new segment was begun: the run goes on with another execution
+        self.quiet = Quiet(self.progressed)
         self._attempts = 0
         self._emitted = 0
         self._arrivals: set[asyncio.Task[None]] = set()
@@ -141,7 +143,9 @@ class Execution(Admission):
 
     async def run(self) -> None:
         """Execute until the run stops here and no code of it is left."""
-        self._warn_if_changed()
+        if self.record.is_of_other_code(self.place.version, self.manifest):
+            said = {"run": self.assignment.uid}
+            _LOG.warning("the code changed inside one version: is its image tag mutable?", extra=said)
         try:
             await self.inbox.deliver(self.assignment.news.messages, self.assignment.news.decisions)
         except RunStopped:
@@ -235,6 +239,7 @@ class Execution(Admission):
 
     def settle(self) -> None:
         """Look, soon, whether the run now stops at a boundary or parks."""
+        self.quiet.disturb()
         if self._stop is None:
             asyncio.get_running_loop().call_soon(self._settle)
 
@@ -251,7 +256,7 @@ class Execution(Admission):
             self.progressed()
 
     def progressed(self) -> None:
-        """Report steps and waits."""
+        """Report steps and waits; the pod ignores what comes after the end."""
         run = self.assignment
         progress = Progress(self.handle.steps, self.waiting.listed(), self.inbox.seen, self.partial)
         self.report.progressed(run.uid, self.handle.epoch, progress)
@@ -285,13 +290,6 @@ class Execution(Admission):
     def _report_incompatible(self, error: Incompatible) -> None:
         self._close(Fenced)
         self._report("incompatible", outcome=ending.failed(error).outcome)
-
-    def _warn_if_changed(self) -> None:
-        rows = self.record.history.steps.values()
-        if any(row.version == self.place.version and row.manifest != self.manifest for row in rows):
-            _LOG.warning(
-                "the code changed inside one version: is its image tag mutable?", extra={"run": self.assignment.uid}
-            )
 
 
 def _error_of(root: "asyncio.Task[Any]") -> BaseException | None:

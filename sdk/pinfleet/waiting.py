@@ -212,7 +212,8 @@ class Waiting:
         The others are in the journal all the same, and are listed once those have fired.
         """
         run = self._execution
-        is_code = not all(self._known.values()) and not run.in_flight and not run.handle.committing
+        is_busy = run.in_flight or run.handle.committing or not run.quiet.is_now
+        is_code = not is_busy and not all(self._known.values())
         opened = list(self._open.values())
         if len(opened) > WAITS_LIMIT - is_code:
             opened = sorted(opened, key=lambda wait: (wait.row.until or _NEVER, wait.row.key))[: WAITS_LIMIT - is_code]

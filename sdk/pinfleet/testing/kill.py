@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from pinfleet import values
 from pinfleet.agent import Agent
 from pinfleet.calling import AGAIN
 from pinfleet.declared import ToolSpec
@@ -29,6 +30,7 @@ from pinfleet.testing.run import Run
 Script = Callable[[Run], Awaitable[None]]
 Around = Callable[[], AbstractContextManager[object]]
 OpenJournal = Callable[[Path], Journal]
+Tell = Callable[..., None]
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Plan:
     around: Around
     open_journal: OpenJournal
     rules: Rules
+    sigkill: bool
 
     @cached_property
     def expected(self) -> "_Seen":
@@ -86,6 +89,7 @@ def kill_everywhere(
     script: Script | None = None,
     around: Around = nullcontext,
     journal: OpenJournal | None = None,
+    sigkill: bool = False,
     rules: Rules = ALL,
 ) -> Callable[..., None]:
     """Return a test of one case per commit and side.
@@ -96,9 +100,12 @@ def kill_everywhere(
         script: What people do: advances, sends, approves. It must be the same every time.
         around: Entered around every execution, such as a provider that starts empty.
         journal: Opens a journal in a folder; SQLite, if not given.
+        sigkill: Whether each pod is a forked process that a real SIGKILL ends: what its code kept in memory is gone,
+            so a provider must be a file or a server, and code that waits for something of its own never goes on.
+            Not on Windows.
         rules: All of them, but in a negative control.
     """
-    plan = Plan(agent, given, script, around, journal or _sqlite, rules)
+    plan = Plan(agent, given, script, around, journal or _sqlite, rules, sigkill)
 
     def test(kill: Kill) -> None:
         plan.check(kill)
@@ -126,16 +133,20 @@ class _Mortal:
 
     Args:
         journal: The journal itself.
-        count: Commits so far, over all pods: shared.
         kill: Where this pod goes.
-        events: Hears of each step that is durable.
+        before: How many commits other pods made.
+        tell: Hears of each commit, and of each step that is durable.
+        die: Ends this process; None: the pod only seems to be gone.
     """
 
-    def __init__(self, journal: Journal, count: list[int], kill: Kill | None, events: list[Any]) -> None:
+    def __init__(
+        self, journal: Journal, kill: Kill | None, before: Callable[[], int], tell: Tell, die: Callable[[], None] | None
+    ) -> None:
         self._journal = journal
-        self._count = count
         self._kill = kill
-        self._events = events
+        self._before = before
+        self._tell = tell
+        self._die = die
         self._is_gone = False
 
     def find(self, words: str = "") -> tuple[RunRow, ...]:
@@ -145,13 +156,14 @@ class _Mortal:
     def commit(self, owner: Owner, batch: Batch, *, max_steps: int, now: datetime) -> CommitResult:
         """Commit, unless the pod is gone."""
         self._require_alive()
-        self._count[0] += 1
-        is_here = self._kill is not None and self._kill.commit == self._count[0]
+        is_here = self._kill is not None and self._kill.commit == self._before() + 1
+        self._tell("commit")
         if is_here and self._kill is not None and self._kill.when == "before":
             self._go()
         result = self._journal.commit(owner, batch, max_steps=max_steps, now=now)
         if result.status == "committed":
-            self._events += [("recorded", {"key": row.key, "status": row.status}) for row in batch.steps]
+            for row in batch.steps:
+                self._tell("recorded", key=row.key, status=row.status)
         if is_here:
             self._go()
         return result
@@ -179,6 +191,8 @@ class _Mortal:
         self._journal.close()
 
     def _go(self) -> None:
+        if self._die is not None:
+            self._die()
         self._is_gone = True
         self._require_alive()
 
@@ -189,23 +203,62 @@ class _Mortal:
 
 async def _execute(plan: Plan, kill: Kill | None) -> _Seen:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, plan.around():
-        count, durable = [0], list[Any]()
-        fleet = Fleet(
-            lambda: _Mortal(plan.open_journal(Path(folder)), count, kill, durable), rules=plan.rules, events=durable
-        )
+        events: list[tuple[str, dict[str, Any]]] = []
+        fleet = Fleet(lambda: _mortal(plan, Path(folder), kill, events), rules=plan.rules, events=events)
         fleet.clock.install()
         try:
-            run = await fleet.start(plan.agent, plan.given)
+            run = await (
+                _start_forked(plan, Path(folder), kill, events, fleet)
+                if plan.sigkill
+                else fleet.start(plan.agent, plan.given)
+            )
             if plan.script is not None:
                 await plan.script(run)
-            outcome = run.outcome
-            error = f"{outcome.error.type}: {outcome.error.message}" if outcome.error is not None else ""
-            in_doubt = any(event == "recorded" and each["status"] == "unknown" for event, each in run.events)
-            in_doubt |= any(wait.name.endswith(AGAIN) for wait in run.waiting_for)
-            return _Seen(count[0], (run.state, bytes(outcome.result), error), run.events, in_doubt)
+            return _seen(run)
         finally:
             fleet.clock.remove()
             fleet.close()
+
+
+def _seen(run: Run) -> _Seen:
+    outcome = run.outcome
+    error = f"{outcome.error.type}: {outcome.error.message}" if outcome.error is not None else ""
+    in_doubt = any(event == "recorded" and each["status"] == "unknown" for event, each in run.events)
+    in_doubt |= any(wait.name.endswith(AGAIN) for wait in run.waiting_for)
+    return _Seen(_commits(run.events), (run.state, bytes(outcome.result), error), run.events, in_doubt)
+
+
+def _commits(events: list[tuple[str, dict[str, Any]]]) -> int:
+    return sum(1 for event, _ in events if event == "commit")
+
+
+def _mortal(plan: Plan, folder: Path, kill: Kill | None, events: list[tuple[str, dict[str, Any]]]) -> _Mortal:
+    """Return the journal of a pod that shares this process."""
+
+    def tell(event: str, **values: Any) -> None:
+        events.append((event, values))
+
+    return _Mortal(plan.open_journal(folder), kill, lambda: _commits(events), tell, None)
+
+
+async def _start_forked(
+    plan: Plan, folder: Path, kill: Kill | None, events: list[tuple[str, dict[str, Any]]], fleet: Fleet
+) -> Run:
+    from pinfleet.testing.forked import ForkedRun, die  # noqa: PLC0415 - there is no fork on Windows
+
+    def open_journal(tell: Tell) -> Journal:
+        made = [_commits(events)]  # by former pods; this one counts on
+
+        def count(event: str, run: str = "", **values: Any) -> None:
+            made[0] += event == "commit"
+            tell(event, run, **values)
+
+        return _Mortal(plan.open_journal(folder), kill, lambda: made[0], count, die)
+
+    text = values.encode(plan.given, "input", tagged=False)
+    run = ForkedRun(plan.agent, text, open_journal=open_journal, events=events, rules=plan.rules, move=fleet)
+    await run.begin()
+    return run
 
 
 # -- what must hold --------------------------------------------------------------------------------------------------

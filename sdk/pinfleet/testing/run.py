@@ -17,7 +17,6 @@ from pinfleet.testing.pod import VERSION, TestPod
 from pinfleet.wire import Decision, InboxMessage, Offer, OfferLimits, Outcome, Previous, RunListing, Wait
 
 _ENDED: Final = frozenset({"succeeded", "failed", "cancelled", "limit", "incompatible"})
-_LOOKS: Final = 5  # at code that waits on its pod, before it is taken to wait
 _LOST: Final = frozenset({"fenced", "drained"})
 
 
@@ -37,7 +36,8 @@ class RunFailed(AssertionError):
         self.message = message
 
 
-def _is_settled(run: RunListing) -> bool:
+def is_settled(run: RunListing) -> bool:
+    """Whether a test may go on: the run has ended, is parked, or its code waits for something of its own."""
     return run.state != "running" or any(wait.kind == "Code" for wait in run.waiting_for)
 
 
@@ -105,7 +105,10 @@ class Run:
             if not due or self.state in _ENDED:
                 break
             self._fleet.move(max(min(due) - clock.now().wall, timedelta()))
+            before = self.waiting_for
             await self._wake()
+            if self.waiting_for == before:
+                break
         self._fleet.move(max(until - clock.now().wall, timedelta()))
 
     async def send(self, value: object, *, id: str | None = None) -> None:  # noqa: A002 - the wire's name
@@ -257,17 +260,11 @@ class Run:
             previous=previous,
         )  # fmt: skip
 
-    async def _settle(self, is_settled: Callable[[RunListing], bool] = _is_settled) -> None:
+    async def _settle(self, settled: Callable[[RunListing], bool] = is_settled) -> None:
         """Wait until the run has ended, is parked, or waits on its pod; a lost execution is assigned again."""
         assert self._pod is not None  # noqa: S101 - it was assigned
-        epoch, looks = self._epoch, list[RunListing]()
-
-        def is_there(run: RunListing) -> bool:
-            looks.append(run)
-            stays = run.state != "running" or looks[-_LOOKS:].count(run) == _LOOKS
-            return run.epoch == epoch and is_settled(run) and stays
-
-        listed = await self._pod.changed(is_there, self.uid)
+        epoch = self._epoch
+        listed = await self._pod.changed(lambda run: run.epoch == epoch and settled(run), self.uid)
         if listed.state in _LOST:
             await self._assign()
             return

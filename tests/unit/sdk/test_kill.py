@@ -1,9 +1,11 @@
 """The pod goes right before, and right after, every commit of runs that use all that an author has."""
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,24 +26,34 @@ class Reply:
     cents: int
 
 
-EFFECTS: dict[str, list[Any]] = {"honest": [], "plain": []}
+LEDGER = Path(tempfile.mkdtemp()) / "effects"  # a file, since a process that is killed takes its memory with it
+
+
+def effects(bank: str) -> list[str]:
+    """Return what a bank has done, as it was told: a key and a thing."""
+    return [line for line in LEDGER.read_text().splitlines() if line.startswith(bank)]
+
+
+def act(bank: str, call: Call, what: object) -> None:
+    """Do it; the honest bank does the same key once."""
+    line = f"{bank} {call.key} {what}"
+    if bank == "plain" or line not in effects(bank):
+        with LEDGER.open("a") as file:
+            file.write(line + "\n")
 
 
 @contextmanager
-def bank() -> Iterator[None]:
-    """Begin with a bank that has paid nothing; one that honours keys, and one that does not."""
-    for effects in EFFECTS.values():
-        effects.clear()
+def banks() -> Iterator[None]:
+    """Begin with banks that have done nothing: one that honours keys, and one that does not."""
+    LEDGER.write_text("")
     yield
-    honest = EFFECTS["honest"]
-    assert len(honest) == len({effect[0] for effect in honest}), "an effect was doubled"
-    plain = EFFECTS["plain"]
-    assert len(plain) == len({effect[1] for effect in plain}), "an effect was doubled"
+    done = effects("honest") + effects("plain")
+    assert len(done) == len(set(done)), "an effect was doubled"
 
 
 async def look_up(call: Call, what: str) -> str:
     """Say whether the plain bank has it."""
-    if (call.key, what) not in EFFECTS["plain"]:
+    if f"plain {call.key} {what}" not in effects("plain"):
         raise NotSent
     return what
 
@@ -56,18 +68,17 @@ def everything() -> Agent:
 
     @agent.tool(resend=True, approve=lambda cents: cents > 50, show=("cents",))
     async def charge(call: Call, cents: int) -> int:
-        if call.key not in [key for key, _ in EFFECTS["honest"]]:
-            EFFECTS["honest"].append((call.key, cents))
+        act("honest", call, cents)
         return cents
 
     @agent.tool
     async def post(call: Call, what: str) -> str:
-        EFFECTS["plain"].append((call.key, what))
+        act("plain", call, what)
         return what
 
     @agent.tool(reconcile=look_up)
     async def ship(call: Call, what: str) -> str:
-        EFFECTS["plain"].append((call.key, what))
+        act("plain", call, what)
         return what
 
     @agent.main
@@ -102,8 +113,10 @@ async def people(run: Run) -> None:
     await run.advance(hours=1)
 
 
-test_a_run_survives_its_pod_at_every_commit = kill_everywhere(everything(), 1, script=people, around=bank)
-"""0 steps lost, 0 recorded steps run again, 0 effects doubled; where no key is honoured, doubt and never two."""
+test_a_run_survives_its_pod_at_every_commit = kill_everywhere(
+    everything(), 1, script=people, around=banks, sigkill=True
+)
+"""SIGKILL: 0 steps lost, 0 recorded steps run again, 0 effects doubled; without keys, doubt and never two."""
 
 
 def segmented() -> Agent:
@@ -147,7 +160,7 @@ def short() -> Agent:
 
     @agent.tool
     async def post(call: Call, what: str) -> str:
-        EFFECTS["plain"].append((call.key, what))
+        act("plain", call, what)
         return what
 
     @agent.main
@@ -163,7 +176,7 @@ def short() -> Agent:
 @pytest.mark.parametrize("rule", ["", "intent-first", "replay"])
 def test_the_check_sees_what_goes_wrong(rule: str) -> None:
     """Negative control: with a rule taken out, some case of it fails; with all of them, none does."""
-    found = kill_everywhere(short(), around=bank, rules=without(*rule.split()))
+    found = kill_everywhere(short(), around=banks, rules=without(*rule.split()))
     plan: Plan = found.pinfleet_plan  # type: ignore[attr-defined]
     if not rule:
         check_all(plan)

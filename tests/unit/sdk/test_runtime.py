@@ -603,7 +603,7 @@ async def test_code_of_its_own_keeps_the_pod(make_pod: MakePod) -> None:
 
     pod = make_pod(agent)
     await pod.offer("r1", offer())
-    listed = await waits(pod)
+    listed = await pod.changed(lambda run: any(wait.kind == "Code" for wait in run.waiting_for), "r1")
     assert (listed.state, [wait.kind for wait in listed.waiting_for]) == ("running", ["Timer", "Code"])
     pod.drain()
     await pod.until("r1", "drained")
