@@ -20,7 +20,7 @@ from typing import Final, Protocol
 import structlog
 
 from pinfleet_operator.clock import Clock
-from pinfleet_operator.errors import ClusterError, Conflict, NotFound, NotLeader
+from pinfleet_operator.errors import Bug, ClusterError, Conflict, NotFound, NotLeader
 from pinfleet_operator.kube.api import Kube
 from pinfleet_operator.kube.backoff import Jitter
 from pinfleet_operator.kube.lease_object import LeaseObject, Seen, Spec
@@ -149,6 +149,9 @@ class Elector:
                 await self._clock.sleep(min(pause, self._left()))
                 is_renewed = await self._renew_once()
                 pause = self._times.retry / (1 if is_renewed else RETRY_AFTER_FAILURE)
+        except Bug:
+            self._renewed_at = None  # nothing that this process knows can be written any more
+            raise
         finally:
             self.acquired.clear()
         self._renewed_at = None

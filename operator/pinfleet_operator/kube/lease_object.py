@@ -9,7 +9,7 @@ import msgspec
 
 from pinfleet_operator.api.nesting import decode
 from pinfleet_operator.clock import Clock
-from pinfleet_operator.errors import NotFound, Unavailable
+from pinfleet_operator.errors import Bug, NotFound, Unavailable
 from pinfleet_operator.kube.api import Kube
 from pinfleet_operator.kube.resources import LEASES
 
@@ -74,6 +74,16 @@ class LeaseObject:
         body = msgspec.json.encode({"metadata": {"resourceVersion": version}, "spec": spec})
         return await self._call("patch", self._kube.merge_patch(LEASES, self._namespace, self._name, body), limit)
 
+    def _require_not_before(self, verb: str, resource_version: str) -> None:
+        """Raise Bug if the server knows less than it has told already (rule 13).
+
+        A leader writes the Lease every second: of all objects it is the first to show a restored etcd. Watches may be
+        silent then until the numbers have come round.
+        """
+        if self._seen is not None and int(resource_version) < int(self._seen.resource_version):
+            went = f"from {self._seen.resource_version} to {resource_version}"
+            raise Bug(f"cannot {verb} {self}: the resourceVersion went back {went}: was the server's etcd restored?")
+
     async def _call(self, verb: str, call: Awaitable[bytes], limit: float) -> Seen:
         try:
             async with asyncio.timeout(limit):
@@ -83,6 +93,7 @@ class LeaseObject:
         except msgspec.MsgspecError as err:
             raise Unavailable(f"cannot {verb} {self}: the answer is no Lease: {err}") from err
         version, spec = found.metadata.resource_version, found.spec
+        self._require_not_before(verb, version)
         if self._seen is None or self._seen.resource_version != version:
             self._seen = Seen(
                 holder=spec.holder_identity,

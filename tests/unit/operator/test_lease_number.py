@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from pinfleet_operator.errors import NotLeader, Unavailable
+from pinfleet_operator.errors import Bug, NotLeader, Unavailable
 from pinfleet_operator.lease import SLACK_MINUTES
 from tests.fakes.lease_world import World, simulate
 
@@ -82,5 +82,28 @@ def test_a_pod_cannot_end_the_numbers() -> None:
         assert a.elector.transitions == 1
         await a.elector.raise_transitions(minutes)
         assert a.elector.transitions == minutes + 1
+
+    simulate(scenario)
+
+
+@pytest.mark.case("protocol: rule 13")
+@pytest.mark.parametrize("has_lease", [True, False], ids=["the backup holds the Lease", "the backup is older"])
+def test_a_restored_etcd_ends_every_process(*, has_lease: bool) -> None:
+    """The Lease's own answers tell leader and standby within seconds that the server knows less than it did."""
+
+    async def scenario(world: World) -> None:
+        backup = world.memory.resource_version
+        a, b = world.join("a"), world.join("b")
+        await world.pass_time(10)
+        if has_lease:
+            backup = world.memory.resource_version - 3
+        world.memory.restore(backup)
+        await asyncio.sleep(3)
+        assert not a.leads()
+        for candidate in (a, b) if has_lease else (a,):
+            assert candidate.task is not None
+            assert candidate.task.done()
+            with pytest.raises(Bug, match="was the server's etcd restored"):
+                await candidate.task
 
     simulate(scenario)
