@@ -27,6 +27,7 @@ from pinfleet_operator.reconcile import FleetQueue, Reconciler
 from pinfleet_operator.runs.dispatch import Dispatch
 from pinfleet_operator.runs.loop import RunLoop
 from pinfleet_operator.store import Store
+from pinfleet_operator.store.flights import Term
 from pinfleet_operator.wire import Pods, token_for
 
 LIST_RETRY_SECONDS = 1.0
@@ -57,7 +58,7 @@ class ControlPlane:
             namespace: None: all of them.
         """
         self.store = Store(lower_may_replace=not settings.has_rule("16"))
-        self._kube, self._clock, self._namespace = ends.kube, ends.clock, namespace
+        self._kube, self._clock, self._namespace, self._settings = ends.kube, ends.clock, namespace, settings
         kube, clock, store = ends.kube, ends.clock, self.store
         pods = PodWatch(store=store, kube=kube, clock=clock)
         ours = f"{keys.LABEL_FLEET},{keys.LABEL_VERSION}"
@@ -106,7 +107,8 @@ class ControlPlane:
         """
         for reflector in self.reflectors:
             await reflector.synced.wait()
-        await self._list_fleets()
+        if self._settings.has_rule("4"):
+            await self._list_fleets()
         self.fleets.start()
         self.dispatch.on_pod.append(self.fleets.pod_heard)
         self.runs.start()
@@ -127,6 +129,8 @@ class ControlPlane:
             except ClusterError as err:  # after a failover the API server is busiest
                 log.warning("fleets_not_listed", cause=str(err))
                 await self._clock.sleep(LIST_RETRY_SECONDS)
+        if self._settings.has_rule("7"):
+            self.store.flights.term = Term(int(found.resource_version), self._kube.server_now())
         for raw in found.items:
             meta = msgspec.json.decode(raw, type=_Named).metadata
             self.fleets.add(meta.namespace, meta.name)

@@ -178,6 +178,7 @@ class Observer:
             counts=counts,
             due=self._store.due(record.namespace, record.fleet, record.id, now),
             next_due_at=self._store.runs.timers.next_at((record.namespace, record.fleet, record.id)),
+            alone=self._store.alone(record.namespace, record.fleet, record.id, now),
             pods=tuple(self._pod(pod, memory, now) for pod in pods),
             is_confirmed_empty=self._store.confirmed_empty(record.uid),
             is_confirmed_asleep=self._store.confirmed_asleep(record.uid),
@@ -199,6 +200,7 @@ class Observer:
             failing_since=mirror.failing_since if mirror is not None else None,
             capacity=mirror.capacity if mirror is not None else 0,
             is_closed=record.uid in store.closed,
+            is_taken_alone=self._settings.has_rule("17") and store.is_taken_alone(record.uid),
             empty_since=note(memory.empty_pods, record.uid, now, holds=runs == 0),
             deleting_since=note(memory.deleting_pods, record.uid, now, holds=record.deleting),
         )

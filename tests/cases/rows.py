@@ -115,6 +115,7 @@ ROWS: Final = (
         (1, "A run stays in work until its pod lists it at its epoch."),
         (2, "An end is listed until its write is confirmed."),
         (3, "No run is pinned while the outcome of a promote is unknown."),
+        (4, "A new leader pins by what it has read itself, whatever its watch says."),
         (5, "Another boot of the same pod is a lost pod."),
         (6, "A cut poll is not a lost pod, and where none answers none is deleted."),
         (7, "A count to zero waits for pins in flight."),
@@ -127,11 +128,8 @@ ROWS: Final = (
         (14, "Progress resets attempts, disruptions are not charged."),
         (15, "A timer that the operator saw due fires."),
         (16, "A lower resourceVersion never replaces a higher."),
+        (17, "A death with several runs present charges none; at two a run goes alone."),
     )),
-    Row(PROTOCOL, "protocol: rule 4", "A new leader lists the fleets before its first write.",
-        needs="the fault tests of several leaders"),
-    Row(PROTOCOL, "protocol: rule 17", "A run that kills its pod is set apart from its neighbours.",
-        needs="status.podDeaths"),
     # Wrong manifests
     *(Row(MANIFESTS, f"manifest: {what}", outcome, is_real=True) for what, outcome in (
         ("no template", "Refused, naming the field."),

@@ -87,6 +87,8 @@ async def test_fields_select(place: Place) -> None:
     assert await select("status.version=v2,status.phase!=Failed") == ["c"]
     assert await select("metadata.name=b") == ["b"]
     assert await select("status.phase!=Running,status.phase!=Failed") == []
+    await place.create("d", fleet="y")  # it has no status yet
+    assert await select("spec.task.agentDeployment=y,status.version=") == ["d"]
 
 
 @beyond_sim

@@ -63,6 +63,33 @@ def test_rule_07_taken_out_retires_a_version_with_an_open_run() -> None:
     assert "INV-6" in names(play(_pin_while_it_is_counted, operator_off=("7",)))
 
 
+async def _lose_the_leader_with_a_pin_under_way(world: World) -> None:
+    """It dies right after it has sent a pin to v1; under its successor v1 has left before the pin arrives."""
+    net = world.operator.api_net
+    net.outlives, net.outlives_seconds = 1.0, 20.0
+    net.script = lambda verb, name: Fault(before_seconds=9.0) if (verb, name) == ("patch agentruns", "a") else None
+    net.rng.seed(1)  # it takes 17 s
+    world.start("a", steps=2)
+    await asyncio.sleep(0.5)
+    world.deploy("v2", replicas=2, paused=True)  # nobody pins the run anew
+    await world.replace_operator()
+    await world.until_active("v2")
+    assert await world.until(lambda: "version" in world.run("a"), 30)
+    assert world.run("a")["version"] == "v1"
+    world.deploy("v2", replicas=2, paused=False)
+
+
+@pytest.mark.case("protocol: rule 7")
+def test_rule_07_a_count_to_zero_waits_for_what_a_former_leader_has_sent() -> None:
+    """A new leader does not retire a version while a run that its predecessor may be pinning to it is untouched."""
+    assert play(_lose_the_leader_with_a_pin_under_way) == []
+
+
+def test_rule_07_taken_out_retires_a_version_under_a_former_leaders_pin() -> None:
+    """Control: the new leader counts none, retires the version, and then the pin arrives."""
+    assert "INV-6" in names(play(_lose_the_leader_with_a_pin_under_way, operator_off=("7",)))
+
+
 # 16: an answer before its echo
 
 

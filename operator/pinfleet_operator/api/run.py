@@ -19,6 +19,9 @@ Phase = Literal["Pending", "Running", "Parked", "Held", "Succeeded", "Failed", "
 TERMINAL: Final = frozenset({"Succeeded", "Failed", "Cancelled", "TimedOut"})
 """Phases that are final; a run in any other phase is open."""
 
+ALONE_AT_DEATHS: Final = 2
+"""A run that was on so many pods that died under several runs goes on a pod of its own (rule 17)."""
+
 INPUT_LIMIT_BYTES: Final = 32 * 1024
 RESULT_LIMIT_BYTES: Final = 16 * 1024
 MESSAGE_LIMIT_BYTES: Final = 16 * 1024
@@ -73,6 +76,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=
     boot: str | None
     epoch: int  # 0: never assigned
     attempts: int
+    pod_deaths: int  # of pods that held it beside others, since it last made progress alone
     limits: Limits | None  # None before the pin
     steps: int
     steps_at_attempt: int
@@ -103,6 +107,11 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=
     def is_awake(self) -> bool:
         """Whether the run has a pod, or waits for one: neither ended nor parked nor held."""
         return self.is_open and self.phase not in {"Parked", "Held"}
+
+    @property
+    def goes_alone(self) -> bool:
+        """Whether no other run may share its pod."""
+        return self.pod_deaths >= ALONE_AT_DEATHS
 
 
 Kept = RunRecord | bytes
@@ -161,6 +170,7 @@ class _Status(msgspec.Struct, rename="camel"):
     boot: str | None = None
     epoch: int = 0
     attempts: int = 0
+    pod_deaths: int = 0
     limits: Limits | None = None
     steps: int = 0
     steps_at_attempt: int = 0

@@ -10,9 +10,11 @@ RULES: Final = {
     "1": "a run stays in work until the pod itself lists it at its epoch",
     "2": "an end is acked only after the status write is confirmed",
     "3": "no pin while the outcome of a promote is unknown",
+    "4": "a new leader lists the fleets before its first write",
     "5": "boot is part of the assignment",
     "6": "a cut poll is not a lost pod",
     "7": "counting to zero waits for assignments in flight and reads consistently",
+    "8": "a leader that slept is refused: by preconditions, by its number, by the lease right before each write",
     "9": "waking is a condition on the object, asked at every event",
     "10": "the pod is told first; an end that it reports wins",
     "11": "a listed run whose object is gone is told to end",
@@ -21,6 +23,7 @@ RULES: Final = {
     "14": "progress resets attempts, disruptions are not charged",
     "15": "a due timer is named in the assignment",
     "16": "a lower resourceVersion never replaces a higher",
+    "17": "a death with several runs present charges none; at two a run goes alone",
 }
 """The run protocol's rules that live on the operator's side, by number (docs/reference/run-contract.md)."""
 

@@ -138,6 +138,7 @@ class Children:
     async def _runs_of(self, version: str) -> tuple[list[RunRecord], int]:
         """Every run of a version, listed consistently once what is in flight to it has settled."""
         await self._settled(version)
+        await self._outlive_former_leader(version)
         listing = await list_all(
             self._kube,
             AGENT_RUNS,
@@ -146,11 +147,31 @@ class Children:
         )
         return [decode_run(item) for item in listing.items], int(listing.resource_version)
 
+    async def _outlive_former_leader(self, version: str) -> None:
+        """A pin that a former leader has sent may still arrive: wait it out, if a run is left that it could pin."""
+        may_pin = self._store.flights.may_be_a_former_leaders
+        if not may_pin(0, self._kube.server_now()):
+            return
+        listing = await list_all(
+            self._kube,
+            AGENT_RUNS,
+            namespace=self._namespace,
+            field_selector=f"spec.task.agentDeployment={self._fleet},status.version=",
+        )
+        now = self._kube.server_now()
+        waiting = [run for raw in listing.items if (run := decode_run(raw)).is_open and not run.version]
+        late = [run.name for run in waiting if may_pin(run.resource_version, now)]
+        if late:
+            where = f"{self._namespace}/{naming.version_name(self._fleet, version)}"
+            raise Unavailable(
+                f"cannot count the runs of AgentVersion {where}: a former leader may still pin {late[0]} to it"
+            )
+
     async def _settled(self, version: str) -> None:
         """Wait for assignments in flight, but not for long: this worker serves other fleets too."""
         try:
             async with asyncio.timeout(SETTLE_SECONDS):
-                await self._store.settled(self._namespace, self._fleet, version)
+                await self._store.flights.settled((self._namespace, self._fleet, version))
         except TimeoutError as err:
             where = f"{self._namespace}/{naming.version_name(self._fleet, version)}"
             why = "the outcome of an assignment is unknown"
@@ -222,13 +243,8 @@ class Children:
         self._note_refusal(action.version_uid, Conflict(f"cannot create Pod {where}: another pod has that name"))
 
     async def _cordon(self, action: CordonPod) -> None:
-        body = {
-            "metadata": {
-                "uid": action.uid,
-                "resourceVersion": str(action.resource_version),
-                "labels": {keys.LABEL_CORDONED: "true"},
-            }
-        }
+        fence = {"resourceVersion": str(action.resource_version)} if self._world.settings.has_rule("8") else {}
+        body = {"metadata": {"uid": action.uid, **fence, "labels": {keys.LABEL_CORDONED: "true"}}}
         answer = await self._kube.merge_patch(PODS, self._namespace, action.name, msgspec.json.encode(body))
         self._store.put_pod(answer)
 
@@ -239,7 +255,7 @@ class Children:
                 self._namespace,
                 action.name,
                 uid=action.uid,
-                resource_version=str(action.resource_version),
+                resource_version=str(action.resource_version) if self._world.settings.has_rule("8") else None,
             )
         except NotFound:
             return

@@ -43,9 +43,11 @@ def demand(version: VersionView) -> int:
 
 
 def _for_demand(world: World, version: VersionView, runs: int, most: int) -> int:
-    """Enough pods for the runs; one, as long as a run of the version is open at all."""
+    """Enough pods for the runs, one of them for a run that goes alone; one, as long as a run of the version is open."""
     floor = 1 if version.counts.open > 0 else 0
-    return max(floor, min(most, _enough(_serving(world, version), runs, version.record.runs_per_pod)))
+    shared = tuple(pod for pod in _serving(world, version) if not pod.is_taken_alone)
+    pods = _enough(shared, runs - version.alone, version.record.runs_per_pod) + min(1, version.alone)
+    return max(floor, min(most, pods))
 
 
 def _serving(world: World, version: VersionView) -> tuple[PodView, ...]:
@@ -71,9 +73,10 @@ def _leaving(world: World, version: VersionView, most: int, stage: Stage | None)
     busy = [pod for pod in version.live if pod.runs > 0]
     held = sum(pod.runs for pod in busy)
     unplaced = max(0, demand(version) - held)
-    free = sum(max(0, pod.slots(runs_per_pod) - pod.runs) for pod in busy)
+    free = sum(max(0, pod.slots(runs_per_pod) - pod.runs) for pod in busy if not pod.is_taken_alone)
     idle = tuple(pod for pod in _serving(world, version) if pod not in busy)
-    spare = _enough(idle, 1, runs_per_pod) if unplaced > free else 0
+    waits_alone = version.alone > 0 and not any(pod.is_taken_alone for pod in busy)
+    spare = _enough(idle, 1, runs_per_pod) if unplaced > free or waits_alone else 0
     return max(1, min(len(busy) + spare, max(most, len(busy))))
 
 

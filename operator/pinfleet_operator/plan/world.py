@@ -31,6 +31,7 @@ class PodView:
     is_closed: bool  # placement ignores it: it is about to be removed
     empty_since: datetime | None  # since when it is seen without runs; None: it has some
     deleting_since: datetime | None  # since when its deletion is seen to be under way
+    is_taken_alone: bool = False  # one run has it to itself (rule 17)
 
     @property
     def is_live(self) -> bool:
@@ -75,6 +76,7 @@ class VersionView:
     empty_since: datetime | None  # since when it is seen without open runs
     has_secret: bool  # this process wrote its token's Secret
     refusal: Refusal | None  # of its pods, since the last success
+    alone: int = 0  # of the runs that need a slot, those that share no pod; one at a time has one (rule 17)
 
     def __post_init__(self) -> None:
         """Sort, as the world does."""

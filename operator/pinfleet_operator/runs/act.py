@@ -13,7 +13,7 @@ import structlog
 
 from pinfleet_operator import crash
 from pinfleet_operator.api import keys
-from pinfleet_operator.api.run import Limits, RunRecord, decode_run, decode_run_and_given
+from pinfleet_operator.api.run import ALONE_AT_DEATHS, Limits, RunRecord, decode_run, decode_run_and_given
 from pinfleet_operator.api.settings import Settings
 from pinfleet_operator.clock import Clock
 from pinfleet_operator.errors import ClusterError, Conflict, Rejected, Unavailable
@@ -43,7 +43,7 @@ from pinfleet_operator.runs.judge.situation import (
     WritePending,
 )
 from pinfleet_operator.runs.memory import Memory, Tried
-from pinfleet_operator.runs.place import Seat, place
+from pinfleet_operator.runs.place import Seat
 from pinfleet_operator.runs.pod_calls import PodCalls
 from pinfleet_operator.store import Store, VersionKey
 
@@ -60,7 +60,7 @@ class Act:
         kube: Kube,
         dispatch: Dispatch,
         memory: Memory,
-        seats: Callable[[VersionKey], list[Seat]],
+        seat: Callable[..., Seat | None],
         clock: Clock,
         settings: Settings,
     ) -> None:
@@ -71,11 +71,11 @@ class Act:
             kube: the API server.
             dispatch: the pods.
             memory: takes hints.
-            seats: every pod of a version, with what is taken on it.
+            seat: ``Situate.seat``: the pod that takes a run now.
             clock: for pauses.
             settings: the operator's.
         """
-        self._store, self._kube, self._seats = store, kube, seats
+        self._store, self._kube, self._seat = store, kube, seat
         self._calls = PodCalls(store=store, kube=kube, dispatch=dispatch, memory=memory, settings=settings)
         self._approvals = ApprovalWrites(store=store, kube=kube)
         self._memory, self._clock, self._settings = memory, clock, settings
@@ -190,12 +190,13 @@ class Act:
         if run is None:
             return
         key = (run.namespace, run.fleet, action.version)
-        seat = place(self._seats(key))
+        goes_alone = action.pod_deaths >= ALONE_AT_DEATHS
+        seat = self._seat(key, run.uid, goes_alone=goes_alone)
         if seat is None:
             raise Conflict(f"cannot assign AgentRun {s.uid}: the free slot was taken")
         previous = run.pod_uid
         body = patch.assignment(run, action, seat, self._limits(s, run), steps_known(s), s.now)
-        answer = await self._write_pin(key, seat.pod.uid, run, body)
+        answer = await self._write_pin(key, seat.pod.uid, run, body, goes_alone=goes_alone)
         crash.point("woken" if run.phase == "Parked" else "assigned")
         assigned, given = decode_run_and_given(answer)
         memory = self._memory.of(run.uid)
@@ -214,23 +215,31 @@ class Act:
         )
         await self._calls.offer(s, assigned, given, seat.pod, SendOffer(end=ending(s)))
 
-    async def _write_pin(self, key: VersionKey, pod_uid: str, run: RunRecord, body: patch.Body) -> bytes:
+    async def _write_pin(
+        self, key: VersionKey, pod_uid: str, run: RunRecord, body: patch.Body, *, goes_alone: bool = False
+    ) -> bytes:
         """Write a status that counts toward a version; in flight until its outcome is known (rule 7)."""
         if not self._settings.has_rule("7"):
             return await self._write(run, body)
-        token = self._store.begin_assignment(key, pod_uid, run.uid)
+        token = self._store.flights.begin(key, pod_uid, run.uid, goes_alone=goes_alone)
         try:
             answer = await self._write(run, body)
         except Unavailable:
-            waiting = asyncio.create_task(self._store.outlast_assignment(token, run, self._clock.sleep))
+            outlasting = self._store.flights.outlast(token, lambda: self._has_moved_on(run), self._clock.sleep)
+            waiting = asyncio.create_task(outlasting)
             self._outlasting.add(waiting)
             waiting.add_done_callback(self._outlasting.discard)
             raise
         except BaseException:
-            await self._store.end_assignment(token)
+            await self._store.flights.end(token)
             raise
-        await self._store.end_assignment(token)
+        await self._store.flights.end(token)
         return answer
+
+    def _has_moved_on(self, run: RunRecord) -> bool:
+        """Whether a write that carries the run's resourceVersion can no longer succeed."""
+        known = self._store.runs.get(run.uid)
+        return known is None or known.resource_version > run.resource_version
 
     def _limits(self, s: Situation, run: RunRecord) -> Limits:
         if run.limits is not None:

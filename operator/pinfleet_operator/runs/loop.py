@@ -24,8 +24,8 @@ from pinfleet_operator.runs.judge import judge
 from pinfleet_operator.runs.judge.situation import Assign, DeleteRun, Refused, Report, Situation, Verdict
 from pinfleet_operator.runs.memory import Memory
 from pinfleet_operator.runs.situate import Situate
-from pinfleet_operator.runs.waiters import Waiters
-from pinfleet_operator.store import FleetKey, Store, VersionKey
+from pinfleet_operator.runs.waiters import Line, Waiters
+from pinfleet_operator.store import FleetKey, Store
 from pinfleet_operator.work_queue import WorkQueue
 
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.25, 30.0
@@ -47,7 +47,7 @@ class RunLoop:
             kube=kube,
             dispatch=dispatch,
             memory=self._memory,
-            seats=self._situate.seats,
+            seat=self._situate.seat,
             clock=clock,
             settings=settings,
         )
@@ -151,7 +151,7 @@ class RunLoop:
             return  # the watch will show that it is gone
         if verdict.actions:
             self.queue.add(s.uid)
-        self._note_waiting(s, needs_slot=verdict.needs_slot)
+        self._note_waiting(s, verdict)
 
     async def _carry_out(self, situation: Situation, verdict: Verdict) -> Exception | None:
         """Do what was decided; a pod that refuses or is silent does not hold back the other actions."""
@@ -192,23 +192,22 @@ class RunLoop:
 
     # Waiting
 
-    def _note_waiting(self, s: Situation, *, needs_slot: bool) -> None:
+    def _note_waiting(self, s: Situation, verdict: Verdict) -> None:
         run = s.run
         if run is None or not run.is_open or (run.phase == "Running" and not s.is_pod_gone):
             return
         self._waiters.wait_for_fleet((run.namespace, run.fleet), run.uid)
         key = self._situate.version_key(run)
-        if key is not None and needs_slot:
-            self._waiters.wait_for_slot(key, run.created_at, run.uid)
+        if key is not None and verdict.needs_slot:
+            self._waiters.wait_for_slot((key, verdict.alone), run.created_at, run.uid)
             self._store.slot_wanted(key)
 
     def _pass_on(self, s: Situation, *, took: bool) -> None:
         """A run that was told of a free slot and did not take it lets the next one try."""
         memory = self._memory.of(s.uid)
-        if memory.is_invited and not took and s.run is not None and (key := self._situate.version_key(s.run)):
-            memory.is_invited = False
-            self._invite(key)
-        memory.is_invited = False
+        line, memory.invited = memory.invited, None
+        if line is not None and not took:
+            self._invite(line)
 
     # Events
 
@@ -258,14 +257,17 @@ class RunLoop:
     def _slots_changed(self, pod: PodRecord) -> None:
         version = self._store.versions.get(pod.version_uid)
         if version is not None:
-            self._invite((version.namespace, version.fleet, version.id))
+            key = (version.namespace, version.fleet, version.id)
+            for alone in (True, False):  # an empty pod is rarer than a slot
+                self._invite((key, alone))
 
-    def _invite(self, key: VersionKey) -> None:
+    def _invite(self, line: Line) -> None:
         """Tell as many waiting runs as there are free slots, the oldest first."""
-        if not self._waiters.has_any(key):
+        if not self._waiters.has_any(line):
             return
-        for uid in self._waiters.next_for(key, self._situate.free_slots(key)):
-            self._memory.of(uid).is_invited = True
+        key, alone = line
+        for uid in self._waiters.next_for(line, self._situate.free_slots(key, alone=alone)):
+            self._memory.of(uid).invited = line
             self.queue.add(uid)
 
     def _fleet_changed(self, key: FleetKey) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from pinfleet_operator.runs.judge.situation import Refused, Told
+from pinfleet_operator.runs.waiters import Line
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class RunMemory:
     offer_refused: Refused | None = None  # its pod's standing refusal of the offer
     write_refused: Refused | None = None  # the API server's standing refusal of what is to be written
     refused_generation: int = 0  # of the object then
-    is_invited: bool = False  # it was told of a free slot
+    invited: Line | None = None  # it was told of a free slot, as one that waits in this line
     offered: "Tried | None" = None  # messages and decisions that its pod was sent at this epoch
     woken: "Tried | None" = None  # those that it was last woken for
     above_epoch: int = 0  # epoch that a refused offer named

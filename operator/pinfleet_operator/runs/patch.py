@@ -84,6 +84,7 @@ def assignment(run: RunRecord, action: Assign, seat: Seat, limits: Limits, steps
         "boot": seat.mirror.boot if seat.mirror else None,
         "epoch": max(run.epoch, action.above_epoch) + 1,
         "attempts": action.attempts,
+        "podDeaths": action.pod_deaths or None,
         "limits": limits,
         "steps": steps,
         "stepsAtAttempt": steps,
@@ -113,6 +114,7 @@ def parked(run: RunRecord, action: WriteParked, now: datetime) -> Body:
         **seen(listing),
         "parkedAt": now,
         "steps": listing.steps,
+        **_cleared(run, listing),
         "activeSeconds": active_seconds(run, now),
         **_told(run, now, keys.WAITING, f"{words}, next at {first:%Y-%m-%dT%H:%M:%SZ}" if first else words),
     }
@@ -125,6 +127,7 @@ def pending(run: RunRecord, action: WritePending, steps: int, now: datetime) -> 
         "pod": None,
         "boot": None,
         "attempts": action.attempts,
+        "podDeaths": action.pod_deaths or None,
         "steps": steps,
         "activeSeconds": active_seconds(run, now),
         **_told(run, now, action.reason, action.message),
@@ -170,7 +173,12 @@ def report(run: RunRecord, action: Report, now: datetime) -> Body:
 
 def progress(run: RunRecord, listing: RunListing) -> Body:
     """Steps and waits of a running run; more steps than at the claim clear its attempts (rule 14)."""
-    body: Body = {"steps": listing.steps, "waitingFor": cut(listing.waiting_for), **seen(listing)}
+    body: Body = {
+        "steps": listing.steps,
+        "waitingFor": cut(listing.waiting_for),
+        **seen(listing),
+        **_cleared(run, listing),
+    }
     if listing.steps > run.steps_at_attempt:
         body["attempts"] = 1
     return body
@@ -179,6 +187,11 @@ def progress(run: RunRecord, listing: RunListing) -> Body:
 def seen(listing: RunListing) -> Body:
     """What the run's journal holds of what was sent to it."""
     return {"messagesSeen": listing.messages_seen, "decisionsSeen": hashes(listing.decisions_seen)}
+
+
+def _cleared(run: RunRecord, listing: RunListing) -> Body:
+    """A run that recorded a step on a pod of its own has shown that it does not kill its pods (rule 17)."""
+    return {"podDeaths": None} if run.goes_alone and listing.steps > run.steps_at_attempt else {}
 
 
 def active_seconds(run: RunRecord, now: datetime) -> int:

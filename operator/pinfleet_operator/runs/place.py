@@ -20,11 +20,12 @@ class Seat:
     taken: int  # runs assigned to it, on their way to it, or listed by it
     runs_per_pod: int  # of its version
     is_closed: bool  # about to be removed
+    is_taken_alone: bool = False  # one run has it to itself (rule 17)
 
     @property
     def free(self) -> int:
         """Slots that are free; 0 where no run may go."""
-        if self.mirror is None or not is_open(self):
+        if self.mirror is None or self.is_taken_alone or not is_open(self):
             return 0
         return max(0, min(self.mirror.capacity, self.runs_per_pod) - self.taken)
 
@@ -41,6 +42,11 @@ def is_open(seat: Seat) -> bool:
 def place(seats: Iterable[Seat]) -> Seat | None:
     """The fullest pod with a free slot, the first by name among equals; None: there is none."""
     return min((seat for seat in seats if seat.free > 0), key=rank, default=None)
+
+
+def place_alone(seats: Iterable[Seat]) -> Seat | None:
+    """A pod that holds no run, the first by name, for a run that shares none (rule 17); None: there is none."""
+    return place(seat for seat in seats if seat.taken == 0)
 
 
 def rank(seat: Seat) -> tuple[int, str]:

@@ -20,8 +20,8 @@ Ranked = tuple[tuple[int, str], str]  # rank, pod uid
 class Seats:
     """An index over the store; it holds nothing that reading the store would not give."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, *, has_rule_17: bool = True) -> None:
+        self._store, self._has_rule_17 = store, has_rule_17
         self._stale: set[str] = set()  # uids of pods that changed since they were read
         self._seats: dict[str, tuple[VersionKey, Seat, int]] = {}  # pods with free slots, and how many
         self._ranked: defaultdict[VersionKey, list[Ranked]] = defaultdict(list)
@@ -37,6 +37,12 @@ class Seats:
         self._read_stale()
         ranked = self._ranked.get(key)
         return [self._seats[ranked[0][1]][1]] if ranked else []
+
+    def empty(self, key: VersionKey) -> list[Seat]:
+        """The last in the order, alone, which holds no run if any pod of the version does; empty if none is free."""
+        self._read_stale()
+        ranked = self._ranked.get(key)
+        return [self._seats[ranked[-1][1]][1]] if ranked else []
 
     def free(self, key: VersionKey) -> int:
         """Free slots of a version."""
@@ -65,6 +71,7 @@ class Seats:
             taken=self._store.runs_on(pod.uid),
             runs_per_pod=version.runs_per_pod,
             is_closed=pod.uid in self._store.closed,
+            is_taken_alone=self._has_rule_17 and self._store.is_taken_alone(pod.uid),
         )
 
     def _take(self, key: VersionKey, seat: Seat) -> None:

@@ -7,15 +7,17 @@ from datetime import datetime, timedelta
 
 from pinfleet.wire import RunListing
 from pinfleet_operator.api.child import PodRecord
+from pinfleet_operator.api.mirror import PodMirror
 from pinfleet_operator.api.run import RunRecord
 from pinfleet_operator.api.settings import Settings
 from pinfleet_operator.kube.api import Kube
 from pinfleet_operator.plan.world import Reach
+from pinfleet_operator.runs.deaths import Deaths
 from pinfleet_operator.runs.ended import EndedRuns
 from pinfleet_operator.runs.judge.news import pause_after
 from pinfleet_operator.runs.judge.situation import Listed, Situation
 from pinfleet_operator.runs.memory import Memory, RunMemory
-from pinfleet_operator.runs.place import Seat, place
+from pinfleet_operator.runs.place import Seat, place, place_alone
 from pinfleet_operator.runs.seats import Seats
 from pinfleet_operator.store import Store, VersionKey
 
@@ -28,7 +30,9 @@ class Situate:
 
     def __init__(self, *, store: Store, kube: Kube, memory: Memory, ended: EndedRuns, settings: Settings) -> None:
         self._store, self._kube, self._memory = store, kube, memory
-        self._ended, self._settings, self._seats = ended, settings, Seats(store)
+        self._ended, self._settings = ended, settings
+        self._keeps_apart = settings.has_rule("17")
+        self._seats, self._deaths = Seats(store, has_rule_17=self._keeps_apart), Deaths(store)
         self._deleting_since: dict[str, datetime] = {}  # pod uid -> when its deletion was first seen
         self._listing_pods: dict[str, tuple[str, ...]] = {}  # run uid -> uids of pods that may list it
 
@@ -40,7 +44,8 @@ class Situate:
         mirror = store.mirror(pod_uid) if pod_uid else None
         listed = self._listed(uid, run)
         own = next((each.listing for each in listed if each.pod_uid == pod_uid), None)
-        can_place = run is not None and self._can_place(run)
+        key = self.version_key(run) if run is not None else None
+        can_place = key is not None and self.seat(key, uid, goes_alone=False) is not None
         self._note_loss(uid, run, now, can_place=can_place)
         return Situation(
             uid=uid,
@@ -64,7 +69,9 @@ class Situate:
             decisions=store.approvals.decisions(run) if run else (),
             next_update_at=next_update_at(memory, run, own),
             next_wake_at=next_wake_at(memory, run) if run is not None and self._is_called(run) else None,
+            died_with=self._died_with(run, mirror) if run is not None and pod_uid else None,
             can_place=can_place,
+            can_place_alone=can_place and key is not None and self.seat(key, uid, goes_alone=True) is not None,
             lost_since=memory.lost_since,
             reported_at=memory.reported_at,
             is_surplus=run is not None and not run.is_open and self._ended.is_surplus(run),
@@ -102,21 +109,25 @@ class Situate:
         version = run.version or run.requested_version or (fleet.active_version if fleet else None)
         return (run.namespace, run.fleet, version) if version else None
 
-    def seats(self, key: VersionKey) -> list[Seat]:
-        """The pod of a version that takes the next run; empty if none has a free slot."""
-        return self._seats.best(key)
+    def seat(self, key: VersionKey, uid: str, *, goes_alone: bool) -> Seat | None:
+        """The pod of a version that takes the run now; None: none can."""
+        if not goes_alone or not self._keeps_apart:
+            return place(self._seats.best(key))
+        return None if self._store.has_alone_on_pod(key, besides=uid) else place_alone(self._seats.empty(key))
 
-    def free_slots(self, key: VersionKey) -> int:
-        """How many runs a version's pods could take now."""
-        return self._seats.free(key)
+    def free_slots(self, key: VersionKey, *, alone: bool) -> int:
+        """How many runs a version's pods could take now; of those that share no pod one at a time."""
+        if not alone:
+            return self._seats.free(key)
+        return 0 if self.seat(key, "", goes_alone=True) is None else 1
 
     def pod_heard(self, pod: PodRecord) -> None:
         """What a pod says has changed; for ``Dispatch.on_pod``."""
         self._store.slots_changed(pod.uid)
 
-    def _can_place(self, run: RunRecord) -> bool:
-        key = self.version_key(run)
-        return key is not None and place(self.seats(key)) is not None
+    def _died_with(self, run: RunRecord, mirror: PodMirror | None) -> int | None:
+        has_another_boot = mirror is not None and mirror.has_answered and mirror.boot != run.boot
+        return self._deaths.held(run.pod_uid or "", run.boot or "", has_another_boot=has_another_boot)
 
     def _hangs(self, pod_uid: str, now: datetime) -> bool:
         since = self._deleting_since.get(pod_uid)

@@ -5,8 +5,7 @@ The reflectors fill it in stream order; the answers of our own writes go in too,
 holds no inputs and no results, decides nothing and does no I/O.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime
 
 from pinfleet_operator.api.child import PodRecord, VersionRecord, decode_pod, decode_version
@@ -15,10 +14,10 @@ from pinfleet_operator.api.mirror import PodMirror
 from pinfleet_operator.api.run import RunRecord
 from pinfleet_operator.store.approvals import Approvals
 from pinfleet_operator.store.counts import FleetKey, VersionKey
+from pinfleet_operator.store.flights import Flights
 from pinfleet_operator.store.objects import Objects
 from pinfleet_operator.store.runs import Runs
 
-LATE_SECONDS, LATE_CHECKS = 90.0, 180  # the API server ends a request after 60 s
 LOST_PODS_KEPT = 10_000  # tombstones: enough for every run that may still name one of them
 
 
@@ -47,8 +46,7 @@ class Store:
         self._pinning_closed: set[FleetKey] = set()
         self._confirmed: dict[str, int] = {}  # version uid -> resourceVersion of the LIST that found no open run
         self._asleep: dict[str, int] = {}  # likewise, of the LIST that found every open run parked or held
-        self._flights: dict[object, tuple[VersionKey, str, str]] = {}  # token -> version, pod uid, run uid
-        self._landed = asyncio.Condition()
+        self.flights = Flights(self.slots_changed)
 
     # Versions and pods
 
@@ -136,11 +134,28 @@ class Store:
     def runs_on(self, pod_uid: str) -> int:
         """Slots taken on a pod: runs assigned to it, on their way to it, or listed by it."""
         taken = set(self.runs.assigned_to(pod_uid))
-        taken.update(run for _, pod, run in self._flights.values() if pod == pod_uid)
+        taken.update(flight.run_uid for flight in self.flights.all() if flight.pod_uid == pod_uid)
         mirror = self._mirrors.get(pod_uid)
         if mirror is not None:
             taken.update(mirror.runs)
         return len(taken)
+
+    def is_taken_alone(self, pod_uid: str) -> bool:
+        """Whether a run has the pod to itself, or is about to (rule 17)."""
+        if any(flight.goes_alone and flight.pod_uid == pod_uid for flight in self.flights.all()):
+            return True
+        runs = (self.runs.get(uid) for uid in self.runs.assigned_to(pod_uid))
+        return any(run is not None and run.goes_alone for run in runs)
+
+    def has_alone_on_pod(self, key: VersionKey, besides: str) -> bool:
+        """Whether a run of the version, other than `besides`, has a pod to itself: one at a time does."""
+        flights = self.flights.all()
+        if any(each.goes_alone and each.version == key and each.run_uid != besides for each in flights):
+            return True
+        runs = (self.runs.get(uid) for uid in self.runs.alone(key) if uid != besides)
+        return any(
+            run is not None and run.phase == "Running" and run.pod_uid and not self.is_gone(run.pod_uid) for run in runs
+        )
 
     def close_pod(self, uid: str) -> None:
         """Keep new runs away from a pod that is to be removed."""
@@ -224,49 +239,12 @@ class Store:
         mine = (run for run in parked if (run.namespace, run.fleet, run.version) == key)
         return len(due) + sum(self.approvals.wake(run) for run in mine)
 
-    # Assignments in flight, and counting to zero (rule 7)
+    def alone(self, namespace: str, fleet: str, version_id: str, now: datetime) -> int:
+        """Runs of one version that each need a pod of their own, now."""
+        runs = (self.runs.get(uid) for uid in self.runs.alone((namespace, fleet, version_id)))
+        return sum(1 for run in runs if run is not None and (run.phase in {"Running", "Pending"} or _is_due(run, now)))
 
-    def begin_assignment(self, key: VersionKey, pod_uid: str, run_uid: str) -> object:
-        """Note that an assignment is being written; returns the token that `end_assignment` takes."""
-        token = object()
-        self._flights[token] = (key, pod_uid, run_uid)
-        self.slots_changed(pod_uid)
-        return token
-
-    async def end_assignment(self, token: object) -> None:
-        """Note that the outcome of an assignment is known and in the store."""
-        flight = self._flights.pop(token, None)
-        if flight is not None:
-            self.slots_changed(flight[1])
-            async with self._landed:
-                self._landed.notify_all()
-
-    async def outlast_assignment(
-        self, token: object, run: RunRecord, sleep: Callable[[float], Awaitable[None]]
-    ) -> None:
-        """Hold an assignment whose answer was lost in flight until it can no longer be carried out.
-
-        That is when the run has another resourceVersion than the write carried, or is gone; at the latest when the API
-        server has given every request of then up.
-
-        Args:
-            token: of the assignment.
-            run: as the write carried it.
-            sleep: waits so many seconds.
-        """
-        for _ in range(LATE_CHECKS):
-            known = self.runs.get(run.uid)
-            if known is None or known.resource_version > run.resource_version:
-                break
-            await sleep(LATE_SECONDS / LATE_CHECKS)
-        await self.end_assignment(token)
-
-    async def settled(self, namespace: str, fleet: str, version_id: str) -> None:
-        """Return once every assignment to the version that is in flight now has settled."""
-        key = (namespace, fleet, version_id)
-        awaited = {token for token, (version, _, _) in self._flights.items() if version == key}
-        async with self._landed:
-            await self._landed.wait_for(lambda: awaited.isdisjoint(self._flights))
+    # Counting to zero (rule 7)
 
     def confirm_empty(self, version_uid: str, resource_version: int) -> None:
         """Note that a consistent LIST at `resource_version` found no open run of the version."""
@@ -290,11 +268,15 @@ class Store:
         if version is None or at is None:
             return False
         key = (version.namespace, version.fleet, version.id)
-        in_flight = any(flight == key for flight, _, _ in self._flights.values())
+        in_flight = any(flight.version == key for flight in self.flights.all())
         if in_flight or newest(key) > at:
             del confirmed[version_uid]
             return False
         return True
+
+
+def _is_due(run: RunRecord, now: datetime) -> bool:
+    return run.phase == "Parked" and any(wait.until is not None and wait.until <= now for wait in run.waiting_for)
 
 
 __all__ = ["FleetKey", "Runs", "Store", "VersionKey"]

@@ -24,6 +24,7 @@ class Runs:
         self._assigned: defaultdict[str, set[str]] = defaultdict(set)  # pod uid -> run uids
         self._newest_open: dict[VersionKey, int] = {}
         self._newest_awake: dict[VersionKey, int] = {}
+        self._alone: defaultdict[VersionKey, set[str]] = defaultdict(set)  # uids of open runs that share no pod
         self._lower_may_replace = lower_may_replace
 
     def get(self, uid: str) -> RunRecord | None:
@@ -40,6 +41,10 @@ class Runs:
     def assigned_to(self, pod_uid: str) -> frozenset[str]:
         """Uids of the runs whose newest record is Running on the pod."""
         return frozenset(self._assigned.get(pod_uid, ()))
+
+    def alone(self, key: VersionKey) -> frozenset[str]:
+        """Uids of a version's open runs that go on a pod of their own (rule 17)."""
+        return frozenset(self._alone.get(key, ()))
 
     def newest_open(self, key: VersionKey) -> int:
         """Highest resourceVersion at which a run of the version was seen open; 0: never."""
@@ -125,6 +130,7 @@ class Runs:
                 del self._assigned[old.pod_uid]
         if new is not None and new.phase == "Running" and new.pod_uid:
             self._assigned[new.pod_uid].add(new.uid)
+        self._note_alone(old, new)
         if new is not None and new.is_open and new.version:
             key = (new.namespace, new.fleet, new.version)
             self._newest_open[key] = max(self._newest_open.get(key, 0), new.resource_version)
@@ -132,3 +138,12 @@ class Runs:
                 self._newest_awake[key] = max(self._newest_awake.get(key, 0), new.resource_version)
         for listener in self.on_change:
             listener(old, new)
+
+    def _note_alone(self, old: RunRecord | None, new: RunRecord | None) -> None:
+        if old is not None and old.goes_alone and old.version:
+            key = (old.namespace, old.fleet, old.version)
+            self._alone[key].discard(old.uid)
+            if not self._alone[key]:
+                del self._alone[key]
+        if new is not None and new.goes_alone and new.is_open and new.version:
+            self._alone[new.namespace, new.fleet, new.version].add(new.uid)

@@ -249,13 +249,13 @@ def test_an_assignment_of_unknown_outcome_holds_back_the_count_and_no_other_flee
         while bench.status().get("activeVersion") != "v2":
             await bench.once()
             bench.kubelet()
-        token = bench.store.begin_assignment((NAMESPACE, FLEET, "v1"), "pod", "run")
+        token = bench.store.flights.begin((NAMESPACE, FLEET, "v1"), "pod", "run")
         began = bench.now()
         with pytest.raises(Unavailable, match="outcome of an assignment is unknown"):
             await bench.once()
         assert (bench.now() - began).total_seconds() == pytest.approx(5, abs=0.1)
         assert "support-v1-0" in bench.names("pods")
-        await bench.store.end_assignment(token)
+        await bench.store.flights.end(token)
         await bench.settle()
         assert bench.versions() == {"v2": "Active", "v1": "Retired"}
 

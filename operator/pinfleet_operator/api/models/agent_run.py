@@ -181,6 +181,11 @@ class AgentRunStatus(Model):
     attempts: Count | None = None
     """Executions without progress so far; at limits.maxAttempts the run fails."""
 
+    pod_deaths: Count | None = None
+    """Pods that died while they held this run and others. No attempt is charged for them; from 2 on the run gets a pod
+    of its own, until it has recorded a step there.
+    """
+
     limits: StampedLimits | None = None
     """The run's bounds, fixed when it was pinned. Written once."""
 

@@ -102,9 +102,7 @@ class AgentVersion(Resource):
         columns=(
             Column("Fleet", ".spec.fleet", description="AgentDeployment that it belongs to."),
             Column("Phase", ".status.phase", description="Where it is in its life."),
-            Column(
-                "Ready", '.status.conditions[?(@.type=="Ready")].status', description="Whether its pods take runs."
-            ),
+            Column("Ready", '.status.conditions[?(@.type=="Ready")].status', description="Whether its pods take runs."),
             Column("Age", ".metadata.creationTimestamp", type="date"),
         ),
     )

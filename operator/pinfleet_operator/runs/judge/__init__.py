@@ -6,6 +6,7 @@ the same world, so that nothing depends on which event came, or whether one was 
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from pinfleet_operator.runs.judge.approvals import settle_approvals
 from pinfleet_operator.runs.judge.bounds import earliest, next_bound
@@ -62,5 +63,6 @@ def judge(s: Situation) -> Verdict:
     for rule in RULES:
         found = rule(s)
         if found is not None:
-            return Verdict(aside + found.actions, earliest(found.again_at, bound, people.again_at), found.needs_slot)
+            again_at = earliest(found.again_at, bound, people.again_at)
+            return replace(found, actions=aside + found.actions, again_at=again_at)
     return Verdict(aside, earliest(bound, people.again_at))

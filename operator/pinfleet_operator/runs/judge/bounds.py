@@ -111,6 +111,14 @@ def next_attempt(s: Situation, *, is_charged: bool) -> int:
     return s.run.attempts + 1 if is_charged or not s.settings.has_rule("14") else max(1, s.run.attempts)
 
 
+def next_deaths(s: Situation, *, is_shared: bool) -> int:
+    """Deaths of shared pods that will stand behind the run; a step recorded alone clears the earlier ones (rule 17)."""
+    if s.run is None:
+        return 0
+    before = 0 if s.run.goes_alone and steps_known(s) > s.run.steps_at_attempt else s.run.pod_deaths
+    return before + 1 if is_shared else before
+
+
 def retry_at(run: RunRecord, attempt: int) -> datetime:
     """When a charged attempt may begin: 1, 2, 4 ... 60 s after the assignment that died."""
     wait = min(BACKOFF_CEILING_SECONDS, 2 ** max(0, min(attempt, 8) - 2))

@@ -1,11 +1,20 @@
 """Runs that are on a pod, or were: offers, ends, parks, losses. Pure."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from pinfleet.wire import EndReason, RunListing
 from pinfleet_operator.api import keys
-from pinfleet_operator.api.run import Phase, RunRecord
-from pinfleet_operator.runs.judge.bounds import due_timers, earliest, end_of, ending, next_attempt, retry_at
+from pinfleet_operator.api.run import ALONE_AT_DEATHS, Phase, RunRecord
+from pinfleet_operator.runs.judge.bounds import (
+    due_timers,
+    earliest,
+    end_of,
+    ending,
+    next_attempt,
+    next_deaths,
+    retry_at,
+)
 from pinfleet_operator.runs.judge.news import park, update
 from pinfleet_operator.runs.judge.situation import (
     Ack,
@@ -21,7 +30,7 @@ from pinfleet_operator.runs.judge.situation import (
     WriteHeld,
     WritePending,
 )
-from pinfleet_operator.runs.judge.waiting import waiting
+from pinfleet_operator.runs.judge.waiting import no_slot, waiting
 from pinfleet_operator.runs.waits import asks_anew, is_told
 
 
@@ -35,9 +44,9 @@ def epoch_fell(s: Situation) -> Verdict | None:
     above = max([s.above_epoch, journal, *(each.listing.epoch for each in s.listed)])
     if above <= run.epoch:
         return None
-    if s.can_place:
-        return Verdict((Assign(run.version, max(1, run.attempts), above_epoch=above, wake=due_timers(s)),))
-    return waiting(s, keys.NO_FREE_SLOT, f"no pod of version {run.version} has a free slot")
+    if s.has_place(run.pod_deaths):
+        return Verdict((_again(s, run, run.version, above_epoch=above),))
+    return waiting(s, keys.NO_FREE_SLOT, no_slot(s, run.version))
 
 
 def lost_its_pod(s: Situation) -> Verdict | None:
@@ -49,8 +58,8 @@ def lost_its_pod(s: Situation) -> Verdict | None:
     retry = retry_at(run, run.attempts)
     if reason is None and retry > s.now:
         return Verdict(again_at=retry)
-    if s.can_place:
-        return Verdict((Assign(run.version, max(1, run.attempts), wake=due_timers(s), message=run.message),))
+    if s.has_place(run.pod_deaths):
+        return Verdict((_again(s, run, run.version, message=run.message),))
     return _no_slot(s, run, reason)
 
 
@@ -68,9 +77,10 @@ def lost_with_its_pod(s: Situation) -> Verdict | None:
     if run is None or run.phase != "Running":
         return None
     if s.is_pod_gone:
-        return _lost(s, run, is_charged=s.pod is not None and s.pod.is_terminal and not s.pod.disrupted)
+        has_died = s.pod is not None and s.pod.is_terminal and not s.pod.disrupted
+        return _lost(s, run, is_charged=has_died, has_died=has_died)
     if mirror is not None and mirror.boot != run.boot and s.settings.has_rule("5"):
-        return _lost(s, run, is_charged=True)
+        return _lost(s, run, is_charged=True, has_died=True)
     if mirror is not None and s.silent_since is not None and not s.settings.has_rule("6"):
         return _lost(s, run, is_charged=True)
     return None
@@ -202,47 +212,58 @@ def _tell_people(s: Situation, reason: str, message: str, since: datetime) -> Ve
     return Verdict((Report(reason, f"{message}; since {since:%Y-%m-%dT%H:%M:%SZ}"),))
 
 
-def _lost(s: Situation, run: RunRecord, *, is_charged: bool) -> Verdict:
-    """The execution ended without an outcome: assign it again, above what the journal knows, or say that it waits."""
+def _again(s: Situation, run: RunRecord, version: str, *, above_epoch: int = 0, message: str = "") -> Assign:
+    """The same attempt, on another pod."""
+    attempts = max(1, run.attempts)
+    return Assign(version, attempts, above_epoch, due_timers(s), message, run.pod_deaths)
+
+
+def _lost(s: Situation, run: RunRecord, *, is_charged: bool, has_died: bool = False) -> Verdict:
+    """The execution ended without an outcome: assign it again, above what the journal knows, or say that it waits.
+
+    A death with several runs present, or one of which this process does not know how many there were, is nobody's: each
+    is marked instead, and at two marks goes alone (rule 17).
+    """
     if run.version is None:
         return Verdict()
-    attempts = next_attempt(s, is_charged=is_charged)
+    is_shared = has_died and s.died_with != 1 and not run.goes_alone and s.settings.has_rule("17")
+    is_charged = is_charged and not is_shared
+    attempts, deaths = next_attempt(s, is_charged=is_charged), next_deaths(s, is_shared=is_shared)
     is_last = run.limits is not None and attempts > run.limits.max_attempts
-    message = _last_words(s) if is_charged else ""
+    message = _last_words(s) if is_charged or has_died else ""
     retry = retry_at(run, attempts) if is_charged and not is_last and s.settings.has_rule("14") else s.now
     if retry > s.now:
-        return _pending_after_a_while(s, attempts, keys.BACKING_OFF, message, retry_at_seconds=(retry - s.now).seconds)
-    if s.can_place:
-        return Verdict((Assign(run.version, attempts, wake=due_timers(s), message=message),))
+        pending = WritePending(attempts, keys.BACKING_OFF, message, deaths)
+        return _pending_after_a_while(s, pending, retry_at_seconds=(retry - s.now).seconds)
+    if s.has_place(deaths):
+        return Verdict((Assign(run.version, attempts, wake=due_timers(s), message=message, pod_deaths=deaths),))
     reason: EndReason | None = "attempts" if is_last else ending(s)
     if reason is not None:
         return _no_slot(s, run, reason)
-    return _pending_after_a_while(s, attempts, keys.NO_FREE_SLOT, message)
+    return _pending_after_a_while(s, WritePending(attempts, keys.NO_FREE_SLOT, message, deaths))
 
 
-def _pending_after_a_while(
-    s: Situation, attempts: int, reason: str, message: str, *, retry_at_seconds: int | None = None
-) -> Verdict:
+def _pending_after_a_while(s: Situation, pending: WritePending, *, retry_at_seconds: int | None = None) -> Verdict:
     """A loss that is mended within 30 s costs no write of its own; one that is not is written."""
-    needs_slot = reason == keys.NO_FREE_SLOT
+    needs_slot, alone = pending.reason == keys.NO_FREE_SLOT, pending.pod_deaths >= ALONE_AT_DEATHS
     if s.lost_since is None:
-        return Verdict(again_at=s.now + timedelta(seconds=1), needs_slot=needs_slot)
+        return Verdict(again_at=s.now + timedelta(seconds=1), needs_slot=needs_slot, alone=alone)
     say_at = s.lost_since + timedelta(seconds=s.settings.report_seconds)
     if say_at <= s.now:
         since = f"{s.lost_since:%Y-%m-%dT%H:%M:%SZ}"
-        words = message or f"its pod is gone and no other has a free slot; waits since {since}"
-        return Verdict((WritePending(attempts, reason, words),), needs_slot=needs_slot)
+        words = pending.message or f"its pod is gone and no other has a free slot; waits since {since}"
+        return Verdict((replace(pending, message=words),), needs_slot=needs_slot, alone=alone)
     wait = retry_at_seconds if retry_at_seconds is not None else s.settings.report_seconds
-    return Verdict(again_at=min(say_at, s.now + timedelta(seconds=max(1, wait))), needs_slot=needs_slot)
+    return Verdict(again_at=min(say_at, s.now + timedelta(seconds=max(1, wait))), needs_slot=needs_slot, alone=alone)
 
 
 def _no_slot(s: Situation, run: RunRecord, reason: EndReason | None) -> Verdict:
     """No pod can take it: an end is written without the journal once none could for ``node_lost_seconds``."""
     if reason is None:
-        return waiting(s, keys.NO_FREE_SLOT, f"no pod of version {run.version} has a free slot")
+        return waiting(s, keys.NO_FREE_SLOT, no_slot(s, run.version or ""))
     give_up_at = (s.lost_since or s.now) + timedelta(seconds=s.settings.node_lost_seconds)
     if s.lost_since is None or give_up_at > s.now:
-        return Verdict(again_at=give_up_at, needs_slot=True)
+        return Verdict(again_at=give_up_at, needs_slot=True, alone=run.goes_alone)
     phase, name, message = end_of(s, reason)
     return Verdict((WriteEnd(phase, keys.JOURNAL_UNREACHABLE, f"{name} {message}; no pod could read its journal"),))
 

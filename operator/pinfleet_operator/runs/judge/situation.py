@@ -11,7 +11,7 @@ from pinfleet_operator.api.approval import ApprovalPhase, ApprovalRecord
 from pinfleet_operator.api.child import PodRecord
 from pinfleet_operator.api.fleet import FleetView
 from pinfleet_operator.api.mirror import PodMirror
-from pinfleet_operator.api.run import Phase, RunRecord
+from pinfleet_operator.api.run import ALONE_AT_DEATHS, Phase, RunRecord
 from pinfleet_operator.api.settings import Settings
 
 
@@ -66,11 +66,17 @@ class Situation:
     decisions: tuple[Decision, ...]  # those that the run gets, and has not seen, by hash
     next_update_at: datetime | None  # before, its pod is not sent again what it has not recorded yet; None: at once
     next_wake_at: datetime | None  # before, it is not woken again for what its last wake did not record; None: at once
+    died_with: int | None  # runs on the assigned pod when it died; None: it lives, or died before this process knew it
     can_place: bool  # some pod of the run's version has a free slot
+    can_place_alone: bool  # some pod of its version is empty, and no other run has one to itself
     lost_since: datetime | None  # since when this process sees the run without a pod that could take it
     reported_at: datetime  # last progress or reason write of this process, or when it first saw the run
     is_surplus: bool  # ended, and one more than its fleet keeps
     settings: Settings
+
+    def has_place(self, pod_deaths: int) -> bool:
+        """Whether a run with so many deaths behind it can go on a pod now (rule 17)."""
+        return self.can_place_alone if pod_deaths >= ALONE_AT_DEATHS else self.can_place
 
     def told_of(self, pod_uid: str | None, epoch: int) -> Told | None:
         """Whether and when the execution at `epoch` was told to end."""
@@ -93,6 +99,7 @@ class Assign:
     above_epoch: int = 0  # the epoch that a journal or pod knows; the next is above it too
     wake: tuple[str, ...] = ()  # ids of timers seen due
     message: str = ""  # why the last execution ended without an outcome
+    pod_deaths: int = 0  # as they will stand; from ALONE_AT_DEATHS on it goes on an empty pod
 
 
 @dataclass(frozen=True)
@@ -157,6 +164,7 @@ class WritePending:
     attempts: int
     reason: str
     message: str
+    pod_deaths: int = 0  # as they will stand
 
 
 @dataclass(frozen=True)
@@ -231,3 +239,4 @@ class Verdict:
     actions: tuple[Action, ...] = ()
     again_at: datetime | None = None  # None: only an event can change anything
     needs_slot: bool = False  # a free slot of its version is all that it waits for
+    alone: bool = False  # on a pod of its own

@@ -113,7 +113,7 @@ def first_assignment(s: Situation) -> Verdict | None:
         return None
     if s.can_place:
         return Verdict((Assign(version, attempts=1),))
-    return waiting(s, keys.NO_FREE_SLOT, f"no pod of version {version} has a free slot")
+    return waiting(s, keys.NO_FREE_SLOT, no_slot(s, version))
 
 
 def parked(s: Situation) -> Verdict | None:
@@ -129,10 +129,10 @@ def parked(s: Situation) -> Verdict | None:
     if wake_at is None or wake_at > s.now:
         later = [wait.until for wait in run.waiting_for if wait.until is not None]
         return Verdict(again_at=min(later if wake_at is None else [*later, wake_at], default=None))
-    if s.can_place:
-        return Verdict((Assign(run.version, attempts=max(1, run.attempts), wake=due),))
+    if s.has_place(run.pod_deaths):
+        return Verdict((Assign(run.version, max(1, run.attempts), wake=due, pod_deaths=run.pod_deaths),))
     first = min((wait.until for wait in run.waiting_for if wait.until is not None), default=None)
-    text = f"{'a timer is due' if due else 'it is to be woken'}, but no pod of version {run.version} has a free slot"
+    text = f"{'a timer is due' if due else 'it is to be woken'}, but {no_slot(s, run.version)}"
     return waiting(s, keys.NO_FREE_SLOT, text, since=first if due else None)
 
 
@@ -144,13 +144,22 @@ def held(s: Situation) -> Verdict | None:
 def waiting(s: Situation, reason: str, message: str, *, since: datetime | None = None) -> Verdict:
     """Nothing can be done yet; say so on the object, but not in the first 30 s, and only if it changed."""
     run, needs_slot = s.run, reason == keys.NO_FREE_SLOT
+    alone = run is not None and run.goes_alone
     if run is None or run.reason == reason:
-        return Verdict(needs_slot=needs_slot)
+        return Verdict(needs_slot=needs_slot, alone=alone)
     since = since or s.lost_since or run.created_at
     say_at = max(since, s.reported_at) + timedelta(seconds=s.settings.report_seconds)
     if say_at > s.now:
-        return Verdict(again_at=say_at, needs_slot=needs_slot)
-    return Verdict((Report(reason, f"{message}; waits since {since:%Y-%m-%dT%H:%M:%SZ}"),), needs_slot=needs_slot)
+        return Verdict(again_at=say_at, needs_slot=needs_slot, alone=alone)
+    told = Report(reason, f"{message}; waits since {since:%Y-%m-%dT%H:%M:%SZ}")
+    return Verdict((told,), needs_slot=needs_slot, alone=alone)
+
+
+def no_slot(s: Situation, version: str) -> str:
+    """What a run waits for that finds no place, in words."""
+    if s.run is not None and s.run.goes_alone:
+        return f"no pod of version {version} is empty: it goes alone, since {s.run.pod_deaths} pods died under it"
+    return f"no pod of version {version} has a free slot"
 
 
 def _show_limits(s: Situation) -> str:

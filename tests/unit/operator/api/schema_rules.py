@@ -11,7 +11,7 @@ KUBERNETES_OWN = frozenset({"apiVersion", "kind", "metadata"})
 
 LATER = re.compile(
     r"postgres|contract|isolation|migrat|rollout|canary|gates|suspend|budget|respin|journalretention"
-    r"|action|continues|priority|poddeaths",
+    r"|action|continues|priority",
     re.IGNORECASE,
 )
 """Names of what is designed and not served yet."""

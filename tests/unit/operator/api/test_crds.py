@@ -33,7 +33,7 @@ CHECKERS: dict[Checker, dict[str, Json]] = {
         "a bad item": {"type": "array", "maxItems": 1, "x-kubernetes-list-type": "atomic", "items": {"type": "string"}},
     },
     schema_rules.with_namespace: {"claimNamespace": BOUNDED, "namespace": BOUNDED},
-    schema_rules.not_served_yet: {"rollout": BOUNDED, "priority": BOUNDED, "podDeaths": BOUNDED},
+    schema_rules.not_served_yet: {"rollout": BOUNDED, "priority": BOUNDED},
 }
 
 

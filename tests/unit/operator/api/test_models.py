@@ -37,6 +37,7 @@ RUN: Json = {
         "boot": "b-1",
         "epoch": 3,
         "attempts": 2,
+        "podDeaths": 1,
         "limits": {"maxSteps": 5, "activeSeconds": 6, "deadlineSeconds": 7, "maxAttempts": 8},
         "steps": 4,
         "stepsAtAttempt": 3,

@@ -122,6 +122,7 @@ def a_pod(ordinal: int = 0, version: str = "v1", *, ready: bool = True, runs: in
         "is_closed": False,
         "empty_since": ago(3600) if runs == 0 else None,
         "deleting_since": None,
+        "is_taken_alone": False,
     }
     unknown = set(given) - set(record) - set(view)
     if unknown:

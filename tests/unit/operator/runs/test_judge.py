@@ -283,6 +283,46 @@ def test_a_disruption_is_not_charged(situation: Make, pod: Any) -> None:
     assert actions(s) == (Assign("v1", attempts=1),)
 
 
+@pytest.mark.parametrize("died_with", [2, None], ids=["several", "nobody knows"])
+@pytest.mark.case("protocol: rule 17")
+def test_a_death_with_others_is_not_charged(situation: Make, died_with: int | None) -> None:
+    """Rule 17: it is marked on each of them; without the rule each is charged."""
+    dead = change(POD, phase="Failed", exit_code=137)
+    s = situation(RUNNING, is_pod_gone=True, pod=dead, mirror=None, died_with=died_with)
+    words = "pod support-v1-0 ended with exit code 137"
+
+    assert actions(s) == (Assign("v1", attempts=1, message=words, pod_deaths=1),)
+    assert actions(replace(s, settings=rules_off("17"))) == (Assign("v1", attempts=2, message=words),)
+
+
+@pytest.mark.case("protocol: rule 17")
+def test_at_two_deaths_a_run_goes_alone_and_is_charged(situation: Make) -> None:
+    """Rule 17: it waits for an empty pod, in a line of its own; what dies under it there is its own doing."""
+    dead = change(POD, phase="Failed", exit_code=137)
+    second = situation(
+        change(RUNNING, pod_deaths=1), is_pod_gone=True, pod=dead, mirror=None, died_with=4, lost_since=NOW
+    )
+    (action,) = actions(second)
+    assert (action.pod_deaths, action.attempts) == (2, 1)
+
+    crowded = judge(replace(second, can_place_alone=False))
+    assert (crowded.actions, crowded.needs_slot, crowded.alone) == ((), True, True)
+
+    alone = replace(second, run=change(RUNNING, pod_deaths=2), died_with=None)
+    (action,) = actions(alone)
+    assert (action.pod_deaths, action.attempts) == (2, 2)
+
+
+@pytest.mark.case("protocol: rule 17")
+def test_a_step_recorded_alone_clears_what_stood_against_a_run(situation: Make) -> None:
+    """Rule 17: progress on a pod of its own shows that the run does not kill pods at once."""
+    dead = change(POD, phase="Failed", exit_code=137)
+    run = change(RUNNING, pod_deaths=2, steps=5, steps_at_attempt=4)
+    (action,) = actions(situation(run, is_pod_gone=True, pod=dead, mirror=None))
+
+    assert (action.pod_deaths, action.attempts) == (0, 1)
+
+
 def test_another_boot_is_another_process(situation: Make) -> None:
     """Rule 5: a container that came back in place has lost the run; without the rule it gets the old epoch."""
     s = situation(RUNNING, mirror=mirror(boot="boot-b"))

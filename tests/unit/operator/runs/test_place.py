@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from pinfleet_operator.runs.place import Seat, place
+from pinfleet_operator.runs.place import Seat, place, place_alone
 from tests.unit.operator.runs.conftest import NOW, POD, mirror
 
 change = msgspec.structs.replace
@@ -28,6 +28,16 @@ def test_the_fullest_pod_that_fits_is_taken() -> None:
 
         assert chosen is not None
         assert chosen.pod.name == "b"
+
+
+def test_a_run_that_goes_alone_takes_an_empty_pod_and_keeps_it() -> None:
+    """Rule 17: it goes on no pod that holds a run, and nobody follows it."""
+    shared, empty = seat("a", 3), seat("b", 0)
+    its_own = replace(seat("c", 1), is_taken_alone=True)
+
+    assert place_alone([shared, its_own]) is None
+    assert place_alone([shared, empty, its_own]) == empty
+    assert place([its_own]) is None
 
 
 def test_equals_are_taken_by_name() -> None:

@@ -111,9 +111,9 @@ class World:
             mirror.runs = {each: RunListing(uid=each, epoch=1, state="running") for each in listed}
             store.slots_changed(uid)  # as Dispatch.on_pod does
         elif choice == 4:
-            self.tokens.append(store.begin_assignment(KEY, uid, f"run-{self.random.randrange(9)}"))
+            self.tokens.append(store.flights.begin(KEY, uid, f"run-{self.random.randrange(9)}"))
         elif choice == 5 and self.tokens:
-            await store.end_assignment(self.tokens.pop())
+            await store.flights.end(self.tokens.pop())
         elif choice == 6:
             where = uid if self.random.random() < 0.7 else None
             store.runs.upsert(run(f"run-{self.random.randrange(9)}", self.next(), where), str(self.count))

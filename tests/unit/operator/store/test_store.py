@@ -130,7 +130,7 @@ def test_slots_taken_are_assigned_on_their_way_or_listed() -> None:
     store.pods.put(POD)
     store.runs.upsert(run(1, 10), "10")
     store.set_mirror(mirror(listing(uid="u1"), listing(uid="u9")))
-    store.begin_assignment(KEY, "pod-a", "u5")
+    store.flights.begin(KEY, "pod-a", "u5")
 
     assert store.runs_on("pod-a") == 3
 
@@ -138,15 +138,15 @@ def test_slots_taken_are_assigned_on_their_way_or_listed() -> None:
 async def test_settling_waits_for_flights_of_before_and_no_others() -> None:
     """Rule 7: a count begins after the assignments in flight have settled; later ones do not hold it up."""
     store = Store()
-    first = store.begin_assignment(KEY, "pod-a", "u1")
-    waiting = asyncio.create_task(store.settled(*KEY))
+    first = store.flights.begin(KEY, "pod-a", "u1")
+    waiting = asyncio.create_task(store.flights.settled(KEY))
     await asyncio.sleep(0)
-    later = store.begin_assignment(KEY, "pod-a", "u2")
+    later = store.flights.begin(KEY, "pod-a", "u2")
 
     assert not waiting.done()
-    await store.end_assignment(first)
+    await store.flights.end(first)
     await asyncio.wait_for(waiting, 1)
-    await store.end_assignment(later)
+    await store.flights.end(later)
 
 
 @pytest.mark.case("draining: a run comes between counting and scaling down")
@@ -159,9 +159,9 @@ async def test_a_confirmed_count_of_zero_ends_with_the_next_open_run() -> None:
     store.confirm_empty("version-uid", 25)
     assert store.confirmed_empty("version-uid")
 
-    token = store.begin_assignment(KEY, "pod-a", "u2")
+    token = store.flights.begin(KEY, "pod-a", "u2")
     assert not store.confirmed_empty("version-uid")
-    await store.end_assignment(token)
+    await store.flights.end(token)
     store.confirm_empty("version-uid", 26)
     store.runs.upsert(run(2, 30), "30")
 
