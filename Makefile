@@ -41,4 +41,8 @@ bench: install ## first figures on a real API server, into bench/out; BENCH_RUNS
 faults: install ## every fault plan on a real API server, under an hour; PLAN=NAME replays one, DONE=FILE goes on
 	@PYTHONPATH=hack/cluster:. $(RUN) -m tests.faults
 
-.PHONY: help install demo down test check generate verify lock bench faults
+soak: install ## random schedules in the simulator; FIRST=0 COUNT=10000, and each rule's control within 1,000 of them
+	@$(RUN) -m tests.sim $(or $(FIRST),0) $(or $(COUNT),10000)
+	@$(RUN) -m tests.sim.controls
+
+.PHONY: help install demo down test check generate verify lock bench faults soak

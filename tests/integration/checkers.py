@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Final
 
 from tests.integration.recording import Json, Recording, Write
-from tests.sim.history import Change, is_terminal
+from tests.sim.history import Change, Watched, is_terminal
 
 SETTLED_SECONDS: Final = 6.0  # counts are written 2 s after the run that moved them, at the latest
 ORPHAN_SECONDS: Final = 10.0
@@ -17,8 +17,8 @@ VERSION_EDGES: Final = {
     "Preparing": {"Candidate", "Active", "Failed", "Superseded"},
     "Candidate": {"Active", "Preparing", "Failed", "Superseded"},
     "Active": {"Draining"},
-    "Draining": {"Dormant", "Retired", "Active", "Candidate", "Preparing"},
-    "Dormant": {"Draining", "Retired", "Active", "Candidate", "Preparing"},
+    "Draining": {"Dormant", "Retired", "Active", "Candidate", "Preparing", "Failed"},
+    "Dormant": {"Draining", "Retired", "Active", "Candidate", "Preparing", "Failed"},
     "Retired": {"Draining", "Preparing", "Candidate", "Active", "Failed"},
     "Failed": {"Preparing", "Candidate", "Active", "Superseded"},
     "Superseded": {"Preparing", "Candidate", "Active", "Failed"},
@@ -115,7 +115,7 @@ def _is_as_asked(fleet: Change) -> bool:
     return is_seen and conditions.get("Drained") == "True" and not {"Reconciling", "Stalled"} & conditions.keys()
 
 
-def no_orphan_is_left(recording: Recording) -> Iterator[str]:
+def no_orphan_is_left(recording: Watched) -> Iterator[str]:
     """INV-9: no version without its fleet, no pod of ours without its version, for longer than a sweep takes."""
     for child, label, parent in (
         ("agentversions", "pinfleet.dev/fleet-uid", "agentdeployments"),
@@ -137,7 +137,7 @@ def _owner(meta: Json) -> str | None:
     return owners[0] if owners else None
 
 
-def one_version_is_active(recording: Recording) -> Iterator[str]:
+def one_version_is_active(recording: Watched) -> Iterator[str]:
     """INV-10: the version that is called Active is the one that new runs get, and there is one."""
     for change in recording.of("agentdeployments"):
         named = change.status.get("activeVersion")
@@ -146,7 +146,7 @@ def one_version_is_active(recording: Recording) -> Iterator[str]:
             yield f"fleet {change.name}: {active} are Active, new runs go to {named}"
 
 
-def fleets_follow_their_edges(recording: Recording) -> Iterator[str]:
+def fleets_follow_their_edges(recording: Watched) -> Iterator[str]:
     """INV-13: a fleet's observedGeneration never falls, its versions' phases follow their edges."""
     generations: dict[str, int] = {}
     phases: dict[tuple[str, str], str] = {}

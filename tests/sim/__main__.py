@@ -1,32 +1,69 @@
-"""Lives through the schedules of some seeds: ``python -m tests.sim FIRST COUNT [SECONDS]``; says which break what.
+"""Lives through the schedules of seeds and says which break what: ``python -m tests.sim FIRST [COUNT [SECONDS]]``.
 
-Run it with ``PYTHONHASHSEED=0``: the order of sets is part of a schedule.
+One seed is replayed in this process; several are shared out over the cores, or over ``SIM_PROCESSES``. Fewer are tried
+if the seconds are over. The order of sets is part of a schedule: Python's hashing is fixed before anything else.
 """
 
+import multiprocessing
+import os
 import sys
 import time
+from collections.abc import Iterator
 
-from tests.sim.chaos import live_through
-from tests.sim.loop import run_virtual
-
+SHARE, SHOWN_EVERY = 5, 100  # seeds at a time for one process; between two lines of progress
 FOUND_SHOWN = 6
 
 
+def live(seeds: range) -> list[tuple[int, list[str], list[str]]]:
+    """What each seed's schedule broke, and the schedule."""
+    from tests.sim.chaos import live_through  # noqa: PLC0415 - the children import it, not the process that waits
+    from tests.sim.loop import run_virtual  # noqa: PLC0415
+
+    return [(seed, *run_virtual(live_through(seed))) for seed in seeds]
+
+
 def main(first: int, count: int, seconds: float) -> int:
-    """Return how many seeds broke something; fewer are tried if the time is over."""
-    failed, began, seed = 0, time.monotonic(), first
-    while seed < first + count and time.monotonic() - began < seconds:
-        found, story = run_virtual(live_through(seed))
+    """Return how many seeds broke something."""
+    done, failed, began = 0, 0, time.monotonic()
+    for seed, found, story in _each(first, count):
+        done += 1
         if found:
             failed += 1
             lines = [f"seed {seed}:", *found[:FOUND_SHOWN], "what happened:", *story]
-            lines.append(f"replay: PYTHONHASHSEED=0 SIM_SEED={seed} pytest tests/rules/test_random.py")
+            lines.append(f"replay: .venv/bin/python -m tests.sim {seed}")
             sys.stdout.write("\n".join(lines) + "\n")
-        seed += 1
-    sys.stdout.write(f"{seed - first} seeds from {first}, {failed} failed, {time.monotonic() - began:.1f} s\n")
+        spent = time.monotonic() - began
+        if done % SHOWN_EVERY == 0 and done < count:
+            rate = done / spent
+            sys.stdout.write(f"{done} of {count} seeds, {failed} failed, {rate:.1f} a second; to go on from here: ")
+            sys.stdout.write(f"python -m tests.sim {first + done} {count - done}\n")
+            sys.stdout.flush()
+        if spent > seconds:
+            break
+    sys.stdout.write(f"{done} seeds from {first}, {failed} failed, {time.monotonic() - began:.1f} s\n")
     return failed
 
 
+def _each(first: int, count: int) -> Iterator[tuple[int, list[str], list[str]]]:
+    processes = int(os.environ.get("SIM_PROCESSES", "0")) or os.cpu_count() or 1
+    if count == 1 or processes == 1:
+        for seed in range(first, first + count):
+            yield from live(range(seed, seed + 1))
+        return
+    shares = [range(at, min(at + SHARE, first + count)) for at in range(first, first + count, SHARE)]
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        for share in pool.imap(live, shares):
+            yield from share
+
+
+def _begin() -> int:
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        again = [sys.executable, "-m", "tests.sim", *sys.argv[1:]]
+        os.execve(sys.executable, again, os.environ | {"PYTHONHASHSEED": "0"})  # noqa: S606 - this very program
+    first, *more = sys.argv[1:]
+    count, seconds = (*more, *("1", "inf")[len(more) :])
+    return main(int(first), int(count), float(seconds))
+
+
 if __name__ == "__main__":
-    first, count, seconds = int(sys.argv[1]), int(sys.argv[2]), float((*sys.argv, "inf")[3])
-    sys.exit(1 if main(first, count, seconds) else 0)
+    sys.exit(1 if _begin() else 0)

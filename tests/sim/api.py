@@ -33,6 +33,8 @@ class Client:
     def __init__(self, server: Server, net: Net, *, may_write: Callable[[], None] = lambda: None) -> None:
         self.server, self.net, self._may_write = server, net, may_write
         self.writes: list[Write] = []
+        self.fleets_as_of: Callable[[], int | None] = lambda: None  # reads of fleets come from a cache (rule 4 out)
+        self.on_delete_pod: Callable[[str], Callable[[], None]] = lambda _name: lambda: None
 
     def server_now(self) -> datetime:
         """The API server's clock, as its answers show it."""
@@ -40,7 +42,12 @@ class Client:
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> bytes:
         """One object."""
-        return await self._call("get", resource, name, lambda: self.server.read(resource.plural, namespace or "", name))
+        as_of = self.fleets_as_of() if resource.plural == "agentdeployments" else None
+
+        def read() -> Json:
+            return self.server.read(resource.plural, namespace or "", name, as_of)
+
+        return await self._call("get", resource, name, read)
 
     async def list_page(
         self,
@@ -75,6 +82,7 @@ class Client:
     ) -> AsyncGenerator[bytes, None]:
         """First every object if asked for, then every change in order, each after the net's delay."""
         await self._stream(resource)
+        restores = self.server.restores
         if send_initial_events:
             at = self.server.resource_version
             for item in self.server.all(resource.plural):
@@ -83,6 +91,8 @@ class Client:
         else:
             at = int(resource_version or 0)
         while True:
+            if self.server.restores != restores:
+                raise Unavailable(f"cannot watch {resource.plural}: the API server was started anew")
             changed = self.server.changed
             for rv, plural, verb, item in self.server.after(at):
                 at = rv
@@ -94,7 +104,7 @@ class Client:
                     await changed.wait()
             except TimeoutError:
                 await self._stream(resource)
-                yield encoded({"type": "BOOKMARK", "object": bookmark(at)})
+                yield encoded({"type": "BOOKMARK", "object": bookmark(min(at, self.server.resource_version))})
 
     async def create(self, resource: Resource, namespace: str | None, body: bytes, *, dry_run: bool = False) -> bytes:
         """Store a new object."""
@@ -143,7 +153,9 @@ class Client:
         """Delete an object."""
 
         def remove() -> Json:
+            done = self.on_delete_pod(name) if resource.plural == "pods" else lambda: None
             self.server.delete(resource.plural, namespace or "", name, uid, resource_version)
+            done()
             return {}
 
         await self._write("delete", resource, name, remove)

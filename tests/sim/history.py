@@ -3,7 +3,7 @@
 import asyncio
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from tests.sim.record import Record
 from tests.sim.server import Json
@@ -33,6 +33,17 @@ class Change:
         return str(self.item["metadata"]["name"])
 
 
+class Watched(Protocol):
+    """What has been seen of a cluster: a simulation's history, or a recording."""
+
+    @property
+    def ended_at(self) -> float:
+        """When the seeing ended."""
+
+    def of(self, plural: str) -> list[Change]:
+        """States of all objects of one kind, in order."""
+
+
 @dataclass
 class History:
     """Of one simulation."""
@@ -43,6 +54,10 @@ class History:
     logs: list[Any] = field(default_factory=list)
     ended_at: float = 0.0
     has_faults: bool = True  # pods, messages or operators failed: bodies may begin twice
+
+    def of(self, plural: str) -> list[Change]:
+        """States of all objects of one kind, in order."""
+        return self.changes[plural]
 
     def runs(self) -> dict[str, list[Change]]:
         """States of each run, by uid."""

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Final
 
 from pinfleet_operator.api.models.run_rules import EDGES
+from tests.sim import blame, fleets
 from tests.sim.history import REPORT_SECONDS, Change, History, is_terminal
 from tests.sim.record import Claimed
 
@@ -117,16 +118,17 @@ def retires_in_time(history: History) -> Iterator[str]:
     if history.has_faults:
         return
     actives = history.actives()
-    for (_, name), (left_rv, _) in pairwise(actives):
-        if actives[-1][1] == name:
-            continue  # its spec came back
+    for i, ((_, name), (left_rv, _)) in enumerate(pairwise(actives)):
+        if name in {later for _, later in actives[i + 1 :]}:
+            continue  # it came back, with pods of its own
         ends = [s.at for states in history.runs().values() for s in states
                 if s.status.get("version") == name and is_terminal(s.status)]  # fmt: skip
         left = next(c.at for c in history.changes["agentdeployments"] if c.rv == left_rv)
         told: dict[str, float] = {}
         for change in history.changes["pods"]:
             meta = change.item["metadata"]
-            if meta["labels"].get("pinfleet.dev/version") == name:
+            is_later = meta["uid"] not in told and change.at > left  # its spec came back, and was given up again
+            if meta["labels"].get("pinfleet.dev/version") == name and not is_later:
                 told.setdefault(meta["uid"], float("inf"))
                 if "deletionTimestamp" in meta or change.verb == "DELETED":
                     told[meta["uid"]] = min(told[meta["uid"]], change.at)
@@ -213,6 +215,20 @@ def every_run_ends(history: History) -> Iterator[str]:
             yield f"run {uid} is stuck: {status}"
 
 
+def no_step_begins_twice_at_an_epoch(history: History) -> Iterator[str]:
+    """INV-20: of two leaders, offers and pods only one makes a step begin at one epoch."""
+    counted = Counter((each.run, each.step, each.epoch) for each in history.record.begun)
+    for (run, step, epoch), count in counted.items():
+        if count > 1:
+            yield f"run {run}: step {step} began {count} times at epoch {epoch}"
+
+
+def no_busy_pod_is_removed(history: History) -> Iterator[str]:
+    """A pod that answers and serves runs is never the one that goes."""
+    for each in history.record.removed:
+        yield f"pod {each.pod} was deleted at {each.at:.3f} while it served {each.runs}"
+
+
 def nothing_begins_twice(history: History) -> Iterator[str]:
     """Where nothing fails, no step's body begins twice."""
     if history.has_faults:
@@ -230,10 +246,16 @@ CHECKERS: Final[dict[str, Callable[[History], Iterator[str]]]] = {
     "INV-5": active_is_a_register,
     "INV-6": retired_is_empty,
     "INV-7": retires_in_time,
+    "INV-9": fleets.no_orphan_is_left,
+    "INV-10": fleets.one_version_is_active,
     "INV-13": edges_are_declared,
+    "INV-13 of versions": fleets.versions_follow_their_edges,
     "INV-15": writes_are_few,
     "INV-16": outcomes_are_the_journals,
     "INV-17": nothing_is_told,
+    "INV-20": no_step_begins_twice_at_an_epoch,
+    "busy": no_busy_pod_is_removed,
+    "blame": blame.no_neighbour_is_charged,
     "ends": every_run_ends,
     "once": nothing_begins_twice,
 }

@@ -29,6 +29,7 @@ class SimKubelet:
         self.start_seconds = START_SECONDS
         self.node_controller_seconds = NODE_CONTROLLER_SECONDS
         self.restarts_in_place = False  # as with another restartPolicy than Never
+        self.rng, self.reuses_ips = random.Random("ips"), 0.0  # odds that a pod gets the address of a dead one
         self.reuses_ip: str | None = None  # the next pod gets this address
         self.plan_of: Callable[[Json], dict[str, Any]] = lambda _pod: {}  # what a pod is started with beside the usual
         self._tasks: set[asyncio.Task[None]] = set()
@@ -58,7 +59,7 @@ class SimKubelet:
     async def _bring_up(self, uid: str) -> None:
         await asyncio.sleep(self.start_seconds)
         pod = self.find(uid)
-        if pod is None or "deletionTimestamp" in pod["metadata"]:
+        if pod is None or uid in self.processes or "deletionTimestamp" in pod["metadata"]:
             return
         ip = self.reuses_ip or self._next_ip()
         self.reuses_ip = None
@@ -66,6 +67,10 @@ class SimKubelet:
         self._status(uid, phase="Running", podIP=ip, conditions=[self._ready(is_ready=True)])
 
     def _next_ip(self) -> str:
+        """Now and then the address of a pod that is gone."""
+        free = [ip for ip, pod in self.by_ip.items() if not pod.is_alive]
+        if free and self.rng.random() < self.reuses_ips:
+            return self.rng.choice(free)
         self._ips += 1
         return f"10.0.0.{self._ips}"
 
@@ -150,6 +155,7 @@ class SimKubelet:
         process = self.processes.get(uid)
         if process is not None:
             process.is_reachable = not is_cut
+            process.reachable_since = asyncio.get_running_loop().time()
 
     def lose_node(self, uid: str) -> None:
         """The node's network is gone: the process goes on, nobody hears of it, its object does not go."""
@@ -177,6 +183,29 @@ class SimKubelet:
             self._status(uid, conditions=[self._ready(is_ready=True)])
         elif process is not None:
             self._exited(process)
+
+    def see_restored(self) -> None:
+        """Etcd was put back: pods that it forgot end, pods that it remembers are told of or begin again."""
+        for uid, process in list(self.processes.items()):
+            if self.find(uid) is None and uid not in self.lost_nodes:
+                process.on_exit = lambda: None
+                process.kill()
+        for pod in self._server.all("pods"):
+            uid = pod["metadata"]["uid"]
+            known = self.processes.get(uid)
+            if uid in self.lost_nodes:
+                continue
+            if "deletionTimestamp" in pod["metadata"]:
+                self._spawn(self._terminate(uid))
+            elif known is None:
+                self._spawn(self._bring_up(uid))
+            elif known.is_alive:
+                self._status(uid, phase="Running", podIP=self._ip_of(known), conditions=[self._ready(is_ready=True)])
+            elif pod["status"]["phase"] not in {"Succeeded", "Failed"}:
+                self._exited(known)
+
+    def _ip_of(self, process: SimPod) -> str:
+        return next(ip for ip, each in self.by_ip.items() if each is process)
 
     def stop(self) -> None:
         """The simulation is over."""

@@ -49,12 +49,19 @@ class Net:
     watch_lag_seconds: float = 0.0  # longest time that one event of a watch takes, beside the usual
     odds: Odds = field(default_factory=Odds)
     is_cut: bool = False
+    outlives: float = 0.0  # probability that what is under way when its sender dies is carried out all the same
+    outlives_seconds: float = 30.0  # within so long: an API server ends a request after a minute
     script: Script = lambda _verb, _name: None
 
     def __post_init__(self) -> None:
+        self.open_since = 0.0  # virtual seconds, when it was last cut or mended
         self._awake = asyncio.Event()
         self._awake.set()
         self._late: set[asyncio.Task[None]] = set()
+
+    def cut(self, *, is_cut: bool = True) -> None:
+        """Nothing gets through, until it is mended."""
+        self.is_cut, self.open_since = is_cut, asyncio.get_running_loop().time()
 
     def sleep(self) -> None:
         """The party stops: whatever it sends or gets from now on waits for `wake`."""
@@ -98,7 +105,12 @@ class Net:
             self._later(fault.before_seconds, do)
             await asyncio.sleep(limit)
             raise self.error(f"cannot {verb} {name}: no answer yet")
-        await self.pause(fault.before_seconds)
+        try:
+            await self.pause(fault.before_seconds)
+        except asyncio.CancelledError:
+            if self.rng.random() < self.outlives:  # its sender died; what it has sent is on its way all the same
+                self._later(self.rng.random() * self.outlives_seconds, do)
+            raise
         if fault.repeats_after_seconds is not None:
             self._later(fault.repeats_after_seconds, do)
         try:

@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import json
 import random
+from collections.abc import Callable
 from typing import TypeVar
 
 from pinfleet.wire import Accepted, EndReason, Identity, Offer, StateAnswer
@@ -17,9 +18,11 @@ from tests.sim.kubelet import SimKubelet
 from tests.sim.loop import VirtualClock
 from tests.sim.net import Net
 from tests.sim.pod import Call, ProcessDied
+from tests.sim.record import Removed
 from tests.sim.server import Server
 
 CALL_SECONDS = 5.0
+SURE_SECONDS = 120.0  # whoever was in reach for so long is known to be
 A = TypeVar("A", bound=Identity)
 
 
@@ -36,10 +39,14 @@ class SimLease:
 
 
 class SimLeader:
-    """One process's view of the lease; a sleeping process still believes what it believed."""
+    """One process's view of the lease.
 
-    def __init__(self, lease: SimLease, identity: str) -> None:
-        self._lease, self._identity = lease, identity
+    A process that sleeps or is cut off knows by its clock that its term is over before anybody else can have one: what
+    it decided before may still go out, since a check is not a send, and nothing else. Without rule 8 it believes on.
+    """
+
+    def __init__(self, lease: SimLease, identity: str, settings: Settings) -> None:
+        self._lease, self._identity, self._checks = lease, identity, settings.has_rule("8")
         self.term: int | None = None  # that this process believes to hold; None: none
         self.acquired = asyncio.Event()
 
@@ -65,7 +72,7 @@ class SimLeader:
 
     def guard(self) -> None:
         """Return if this process may write now."""
-        if self.term is None:
+        if self.term is None or (self._checks and self._lease.holder != self._identity):
             raise NotLeader(f"cannot write: {self._identity} does not lead")
 
     async def raise_transitions(self, above: int) -> None:
@@ -138,13 +145,19 @@ class SimOperator:
         rng = random.Random(f"{identity} {seed}")
         self.api_net = Net(rng, Unavailable, timeout_seconds=10.0)
         self.pod_net = Net(rng, PodUnreachable, timeout_seconds=CALL_SECONDS)
-        self.leader = SimLeader(lease, identity)
+        self.leader = SimLeader(lease, identity, settings)
         self.kube = Client(server, self.api_net, may_write=self.leader.guard)
+        self.kube.on_delete_pod = lambda name: self._note_removal(kubelet, name)
         pods = SimPods(kubelet, self.pod_net, self.leader, settings)
         self.plane = ControlPlane(
             Ends(kube=self.kube, pods=pods, leader=self.leader, clock=VirtualClock()), key=b"key", settings=settings
         )
-        self._server = server
+        self._server, self._settings = server, settings
+        self._restores = server.restores  # of etcd, before it began
+        self.hangs_fleet_watch: Callable[[], bool] = lambda: False
+        self._fleets_seen = server.resource_version  # up to which it has been told of fleets
+        if not settings.has_rule("4"):
+            self.kube.fleets_as_of = lambda: self._fleets_seen if self.hangs_fleet_watch() else None
         self._task: asyncio.Task[None] | None = None
         self.error: BaseException | None = None  # what ended it, beside a loss of the lease
 
@@ -170,6 +183,25 @@ class SimOperator:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
+    def _note_removal(self, kubelet: SimKubelet, name: str) -> Callable[[], None]:
+        """What to record once the pod is deleted: whether it served runs, and everybody could know it."""
+        at = asyncio.get_running_loop().time()
+        process = next((each for each in kubelet.processes.values() if each.plan.name == name and each.is_alive), None)
+        has_way = not self.pod_net.is_cut and at - self.pod_net.open_since > SURE_SECONDS
+        if process is None or not process.is_reachable or not has_way or process.plan.uid in kubelet.lost_nodes:
+            return lambda: None
+        held = {each.uid for each in process.machine.state(0, "").runs if each.state == "running"}
+        runs = [
+            run
+            for run in self._server.all("agentruns")
+            if run["metadata"]["uid"] in held and run.get("status", {}).get("podUID") == process.plan.uid
+        ]
+        is_wanted = all(not run["spec"].get("cancel") and "limits" not in run["spec"]["task"] for run in runs)
+        if not runs or not is_wanted or at - process.reachable_since <= SURE_SECONDS:
+            return lambda: None
+        removed = Removed(at, process.plan.uid, tuple(run["metadata"]["uid"] for run in runs))
+        return lambda: process.record.removed.append(removed)
+
     async def _run(self) -> None:
         try:
             async with asyncio.TaskGroup() as group:
@@ -186,16 +218,27 @@ class SimOperator:
 
     async def _watch_fleets(self) -> None:
         """The part of kopf: a fleet that changed is due."""
-        at = 0
+        at, restores = 0, self._server.restores
         while True:
             changed = self._server.changed
+            if restores != self._server.restores:  # kopf lists again
+                at, restores = 0, self._server.restores
             for rv, plural, _, item in self._server.after(at):
                 at = rv
+                if self.hangs_fleet_watch():
+                    continue
+                self._fleets_seen = rv
                 if plural == "agentdeployments":
                     await self.api_net.pause()
                     await self.api_net.gate()
                     self.plane.fleets.add(item["metadata"]["namespace"], item["metadata"]["name"])
             await changed.wait()
+
+    @property
+    def sees_restored_lease(self) -> bool:
+        """Whether its elector is told a lower resourceVersion of the Lease than before, which ends the process."""
+        can_see = self.is_awake and not self.api_net.is_cut and self._settings.has_rule("13")
+        return can_see and self._restores != self._server.restores
 
     @property
     def is_awake(self) -> bool:

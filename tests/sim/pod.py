@@ -145,6 +145,7 @@ class SimPod:
         self.is_alive = True
         self.exit_code: int | None = None
         self.is_reachable = True  # by the operator
+        self.reachable_since = asyncio.get_running_loop().time()
         self.drained = asyncio.Event()  # SIGTERM: nothing is listed any more
         self.on_exit: Callable[[], None] = lambda: None
         self._rules = rules

@@ -57,6 +57,15 @@ class Offered:
     end: str | None
 
 
+@dataclass(frozen=True)
+class Removed:
+    """An operator deleted a pod that could be reached, while it executed runs that nobody wanted ended."""
+
+    at: float
+    pod: str
+    runs: tuple[str, ...]  # uids
+
+
 @dataclass
 class Record:
     """In the order of the events."""
@@ -66,6 +75,7 @@ class Record:
     begun: list[Begun] = field(default_factory=list)
     offers: list[Offered] = field(default_factory=list)
     events: list[Claimed | Committed] = field(default_factory=list)
+    removed: list[Removed] = field(default_factory=list)
     executions: int = 0  # of the agent's main
 
     def claimed(self, claim: Claim, result: ClaimResult) -> None:

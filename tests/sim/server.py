@@ -26,6 +26,7 @@ class Server:
         self.checks: list[Check] = []
         self.has_preconditions = True  # on status: False takes compare-and-swap out, for a control
         self.listeners: list[Listener] = []  # plural, verb, object: kubelets and recorders
+        self.restores = 0  # how often etcd was put back
         self.times: dict[int, float] = {}  # resourceVersion -> virtual seconds
         self._uids = 0
 
@@ -98,9 +99,12 @@ class Server:
         if old is not None:
             self.store(plural, "DELETED", old, old)
 
-    def read(self, plural: str, namespace: str, name: str) -> Json:
-        """One object."""
+    def read(self, plural: str, namespace: str, name: str, as_of: int | None = None) -> Json:
+        """One object, now or as of a resourceVersion."""
         found = self.objects.get((plural, namespace, name))
+        if as_of is not None:
+            mine = [item for rv, kind, _, item in self.history if kind == plural and rv <= as_of]
+            found = next((each for each in reversed(mine) if each["metadata"]["name"] == name), None)
         if found is None:
             raise NotFound(f"cannot get {plural} {namespace}/{name}: not found")
         return found
@@ -132,6 +136,24 @@ class Server:
         for listener in self.listeners:
             listener(plural, verb, new)
         return new
+
+    def restore(self, at: int) -> None:
+        """Go back to an earlier state, as an etcd that was restored from a backup; numbers are used again.
+
+        What came after it is forgotten by the history too: to the cluster it did not happen.
+        """
+        while self.history and self.history[-1][0] > at:
+            del self.times[self.history.pop()[0]]
+        self.objects = {}
+        for _, plural, verb, item in self.history:
+            key = (plural, item["metadata"]["namespace"], item["metadata"]["name"])
+            if verb == "DELETED":
+                self.objects.pop(key, None)
+            else:
+                self.objects[key] = item
+        self.resource_version, self.restores = at, self.restores + 1
+        self.changed.set()
+        self.changed = asyncio.Event()
 
     def _collect(self, uid: str) -> None:
         """The garbage collector: children of an owner that is gone."""

@@ -6,7 +6,7 @@ import pytest
 
 from tests.sim.history import Change, History
 from tests.sim.invariants import CHECKERS, broken
-from tests.sim.record import Begun, Claimed, Committed
+from tests.sim.record import Begun, Claimed, Committed, Removed
 
 FLEET_ITEM = {"metadata": {"name": "fleet", "uid": "f"}}
 
@@ -124,6 +124,52 @@ def _told() -> History:
     return history
 
 
+def _begun_twice_at_an_epoch() -> History:
+    history = _good()
+    history.has_faults = True
+    history.record.begun.append(Begun(11.5, "u", "a", 1, 1, "q", "v1"))
+    return history
+
+
+def _orphan() -> History:
+    history = _good()
+    labels = {"pinfleet.dev/fleet-uid": "gone"}
+    version = {"metadata": {"name": "other.v1", "uid": "o", "labels": labels}}
+    history.changes["agentversions"].append(Change(3, 3.0, "ADDED", version))
+    return history
+
+
+def _two_active() -> History:
+    history = _good()
+    both = [{"name": "v1", "phase": "Active"}, {"name": "v2", "phase": "Active"}]
+    _fleet(history, 12, activeVersion="v1", versions=both)
+    return history
+
+
+def _back_to_preparing() -> History:
+    history = _good()
+    for rv, phase in ((12, "Active"), (13, "Preparing")):
+        _fleet(history, rv, activeVersion="v1", versions=[{"name": "v1", "phase": phase}])
+    return history
+
+
+def _busy_pod_removed() -> History:
+    history = _good()
+    history.record.removed.append(Removed(11.0, "p", ("u",)))
+    return history
+
+
+def _charged_for_another() -> History:
+    """Two runs on one pod; it dies; the first is charged."""
+    history = _run(_running(attempts=1), _running(2, pod="q", attempts=2))
+    item = {"metadata": {"name": "b", "uid": "w"}, "spec": {"task": {"agentDeployment": "fleet"}}}
+    for rv, status in ((10, {}), (11, _running(attempts=1)), (13, _running(2, pod="q", attempts=1))):
+        history.changes["agentruns"].append(Change(rv, rv, "MODIFIED", {**item, "status": status}))
+    dead = {"metadata": {"name": "p", "uid": "p"}, "status": {"phase": "Failed"}}
+    history.changes["pods"].append(Change(12, 11.5, "MODIFIED", dead))
+    return history
+
+
 BAD = [
     ("INV-1", "a pin changed", _run(_running(), {**_running(), "version": "v2"})),
     ("INV-1", "a pin was taken away", _run(_running(), {"phase": "Pending"})),
@@ -137,21 +183,28 @@ BAD = [
     ("INV-6", "retired while a run is open", _retired_while_open()),
     ("INV-6", "without pods while a run is awake", _dormant_while_awake()),
     ("INV-7", "an empty version keeps its pod", _never_retired()),
+    ("INV-9", "a version without its fleet", _orphan()),
+    ("INV-10", "two versions are active", _two_active()),
     ("INV-13", "an ended run goes on", _run(_ended(), _running(2))),
     ("INV-13", "observedGeneration fell", _run(_running(observedGeneration=2), _running(observedGeneration=1))),
+    ("INV-13 of versions", "an active version is prepared again", _back_to_preparing()),
     ("INV-15", "progress at every second", _run(*(_running(steps=n) for n in range(9)))),
     ("INV-15", "assigned over and over", _run(*(_running(n, f"p{n}") for n in range(1, 60)), apart_seconds=0.1)),
     ("INV-16", "the object says otherwise than the journal", _other_outcome()),
     ("INV-16", "a step began after the end", _goes_on_after_its_end()),
     ("INV-17", "a log line shows an input", _told()),
     ("INV-17", "a status shows an input", _run(_running(message="hush"))),
+    ("INV-20", "a step began twice at one epoch", _begun_twice_at_an_epoch()),
+    ("busy", "a pod was deleted while it served", _busy_pod_removed()),
+    ("blame", "a run was charged for a death that another shared", _charged_for_another()),
     ("ends", "a run is open at the end", _run(_running())),
     ("once", "a step began twice and nothing failed", _begun_twice()),
 ]
 
 
 @pytest.mark.parametrize(("name", "what", "history"), BAD, ids=[f"{name} {what}" for name, what, _ in BAD])
-@pytest.mark.case("INV-1", "INV-2", "INV-3", "INV-4", "INV-5", "INV-6", "INV-7", "INV-13", "INV-15", "INV-16", "INV-17")
+@pytest.mark.case("INV-1", "INV-2", "INV-3", "INV-4", "INV-5", "INV-6", "INV-7", "INV-9", "INV-10", "INV-13", "INV-15")
+@pytest.mark.case("INV-16", "INV-17", "INV-20", "protocol: rule 17")
 def test_a_bad_history_is_flagged(name: str, what: str, history: History) -> None:
     """The checker of an invariant flags a history that breaks it."""
     assert [each for each in broken(history, name) if each.startswith(name)] != [], what

@@ -43,6 +43,7 @@ class World:
         self.operators: list[SimOperator] = []
         self.promoted: list[tuple[float, str]] = []
         self.logs: list[Any] = []
+        self.hangs_fleet_watch = False
         self.server.create("namespaces", "", {"metadata": {"name": NAMESPACE}})
         self.server.create("persistentvolumeclaims", NAMESPACE, {"metadata": {"name": "state"}})
 
@@ -58,6 +59,7 @@ class World:
             settings=self.settings,
             seed=self.seed,
         )
+        made.hangs_fleet_watch = lambda: self.hangs_fleet_watch
         self.operators.append(made)
         made.start()
         if leads:
@@ -73,6 +75,24 @@ class World:
         """The leader dies, a new process leads."""
         await self.operator.crash()
         return self.add_operator(leads=True)
+
+    def restore(self, seconds: float) -> bool:
+        """Put etcd back by so many seconds; not where a run would lose its pin, which nothing could tell it again."""
+        server, since = self.server, self.now() - seconds
+        at = max((rv for rv, then in server.times.items() if then <= since), default=0)
+        lost = [(item, verb) for rv, plural, verb, item in server.history if plural == "agentruns" and rv > at]
+        born = {item["metadata"]["uid"] for item, verb in lost if verb == "ADDED"}
+        before = {item["metadata"]["uid"] for rv, plural, _, item in server.history
+                  if plural == "agentruns" and rv <= at and "version" in item.get("status", {})}  # fmt: skip
+        loses_pin = any(
+            item["metadata"]["uid"] not in born | before for item, _ in lost if "version" in item.get("status", {})
+        )
+        if at == 0 or loses_pin:
+            return False
+        server.restore(at)
+        self.lease.transitions = max(1, self.lease.transitions - 1)
+        self.kubelet.see_restored()
+        return True
 
     # A user
 

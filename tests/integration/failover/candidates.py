@@ -132,4 +132,3 @@ def _asked(event: Json) -> Asked:
 def seconds(text: str) -> float:
     """A time of the audit log."""
     return datetime.fromisoformat(text).timestamp()
-
