@@ -36,6 +36,7 @@ class Ledger:
     honours_keys: bool = True
     seconds: float = 0.0
     _known: dict[str, tuple[bytes, dict[str, Any] | None]] = field(default_factory=dict)
+    _count: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def charge(self, key: str, body: bytes) -> tuple[HTTPStatus, dict[str, Any]]:
@@ -63,9 +64,9 @@ class Ledger:
 
     def _write(self, asked: dict[str, Any], key: str) -> dict[str, Any]:
         time.sleep(self.seconds)
-        number = len(self.charges()) + 1
         with self._lock, self.path.open("a") as file:
-            receipt = {"id": f"pay-{number}", "order": asked["order"], "cents": asked["cents"], "key": key}
+            self._count += 1
+            receipt = {"id": f"pay-{self._count}", "order": asked["order"], "cents": asked["cents"], "key": key}
             file.write(json.dumps(receipt) + "\n")
         return receipt
 
