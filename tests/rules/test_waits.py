@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.rules.stage import names, play, ready_pods
+from tests.rules.stage import names, once, play, ready_pods
 from tests.sim.net import Fault
 from tests.sim.world import World
 
@@ -33,17 +33,53 @@ async def _cancel_while_it_parks(world: World) -> None:
     assert await world.until(lambda: world.run("a").get("phase") in {"Parked", "Cancelled"})
 
 
-@pytest.mark.case("protocol: rule 9")
+async def _message_while_it_parks(world: World) -> None:
+    """A message is on the object before the park is written, and after the run has parked in its pod."""
+    world.operator.pod_net.script = lambda verb, _: Fault(after_seconds=4.0) if verb == "state" else None
+    await asyncio.sleep(31.0)  # the polls of before are over
+    world.start("a", receives=1)
+    assert await world.until(lambda: any(each.parks for each in world.record.commits))
+    world.send("a", 5)
+    assert await world.until(lambda: world.was("a", "Parked"))
+    parked = next(status for status in world.states("a") if status.get("phase") == "Parked")
+    assert parked["waitingFor"][0]["kind"] == "Message"
+
+
+@pytest.mark.case("protocol: rule 9", "runs: a message comes while its run parks, or twice")
 def test_rule_09_waking_is_a_condition_on_the_object() -> None:
-    """A timer that went off, or a cancel that came, before the park was written is acted upon afterwards."""
+    """A timer that went off, or a cancel or message that came, before the park was written is acted upon afterwards."""
     assert play(_park_too_late, has_faults=False) == []
     assert play(_cancel_while_it_parks, has_faults=False) == []
+    assert play(_message_while_it_parks, has_faults=False) == []
 
 
 def test_rule_09_taken_out_sleeps_for_ever() -> None:
     """Control: an operator that acts on the event alone leaves the run parked."""
     assert names(play(_park_too_late, operator_off=("9",))) == {"ends"}
     assert names(play(_cancel_while_it_parks, operator_off=("9",))) == {"ends"}
+    assert names(play(_message_while_it_parks, operator_off=("9",))) == {"ends"}
+
+
+def _seen_on_its_pod(world: World, name: str) -> int:
+    """How many messages the run's pod lists as seen."""
+    mirror = world.operator.plane.store.mirror(world.run(name)["podUID"])
+    return max((run.messages_seen for run in mirror.runs.values() if run.name == name), default=0) if mirror else 0
+
+
+async def _message_to_a_running_run(world: World) -> None:
+    """A message comes between two steps; the answer to the first offer of it is lost."""
+    world.start("a", steps=4, seconds=5.0)
+    await world.until_begun("a", 1)
+    world.operator.pod_net.script = once("offer", "", Fault(loses_reply=True))
+    world.send("a", 5)
+    assert await world.until(lambda: _seen_on_its_pod(world, "a") == 1, 10)
+    assert world.run("a")["epoch"] == 1
+
+
+@pytest.mark.case("runs: a message comes while its run parks, or twice")
+def test_a_running_run_gets_a_message_at_its_epoch() -> None:
+    """It is offered to the pod that holds the run, again until the pod lists it as seen; nothing is started anew."""
+    assert play(_message_to_a_running_run, has_faults=False) == []
 
 
 # 14: a long run with many node drains

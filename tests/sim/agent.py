@@ -23,6 +23,7 @@ class Ask:
     deaf: bool = False  # its steps ignore cancellation
     result_bytes: int = 0
     rolls: bool = False  # its result is another one at each execution
+    receives: int = 0  # messages that it waits for, before its steps
     secret: str = ""  # no word of it may be seen outside
 
 
@@ -48,6 +49,8 @@ def make_agent() -> Agent:
     @agent.main
     async def main(ctx: Ctx, ask: Ask) -> dict[str, object]:
         total, pod = 0, OWNER.get()
+        for _ in range(ask.receives):
+            total += await ctx.receive(int)
         assert pod is not None
         pod.record.executions += 1
         for step in range(1, ask.steps + 1):

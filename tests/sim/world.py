@@ -124,6 +124,13 @@ class World:
         """Set spec.cancel."""
         self.server.patch("agentruns", NAMESPACE, name, {"spec": {"cancel": True}})
 
+    def send(self, name: str, *bodies: int) -> None:
+        """Add messages to a run; a message's id is its place."""
+        spec = self.server.read("agentruns", NAMESPACE, name)["spec"]
+        said = list(spec.get("messages", []))
+        said += [{"id": f"m{len(said) + i}", "body": body} for i, body in enumerate(bodies)]
+        self.server.patch("agentruns", NAMESPACE, name, {"spec": {"messages": said}})
+
     def delete_run(self, name: str) -> None:
         """Delete a run by hand."""
         self.server.remove("agentruns", NAMESPACE, name)

@@ -1,6 +1,7 @@
 """Writes on AgentApprovals that ``judge`` decided: their status, once, and their deletion with their run."""
 
 import msgspec
+import structlog
 
 from pinfleet_operator.api import keys
 from pinfleet_operator.api.approval import ApprovalRecord, decode_approval
@@ -10,6 +11,8 @@ from pinfleet_operator.kube.api import Kube
 from pinfleet_operator.kube.resources import AGENT_APPROVALS, AGENT_RUNS
 from pinfleet_operator.runs.judge.situation import DropApproval, JudgeApproval
 from pinfleet_operator.store import Store
+
+log = structlog.get_logger()
 
 
 class ApprovalWrites:
@@ -43,6 +46,16 @@ class ApprovalWrites:
             AGENT_APPROVALS, approval.namespace, approval.name, msgspec.json.encode(body), subresource="status"
         )
         self._store.approvals.put(decode_approval(answer))
+        log.info(
+            "approval_judged",
+            approval=approval.name,
+            namespace=approval.namespace,
+            run=approval.run,
+            approver=approval.approver,
+            via=approval.via,
+            phase=action.phase,
+            reason=action.reason,
+        )
 
     async def drop(self, action: DropApproval) -> None:
         """Delete a decision whose run is gone, for certain."""
