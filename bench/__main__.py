@@ -8,7 +8,7 @@ import os
 import sys
 import time
 
-from bench import burst, growth, idle, latency, memory, pin, retire, wake, writes
+from bench import burst, failover, growth, idle, latency, memory, mispins, pin, restart, retire, wake, writes
 from bench.world import World
 
 BENCHES = {
@@ -21,8 +21,11 @@ BENCHES = {
     "growth": growth.main,
     "retire": retire.main,
     "wake": wake.main,
+    "failover": failover.main,
+    "restart": restart.main,
+    "mispins": mispins.main,
 }
-COUNTING = {"writes", "idle"}
+COUNTING = {"writes", "idle", "mispins"}
 RUNS_PER_POD = 50
 
 

@@ -31,6 +31,10 @@ class Admin:
     def _connect(self) -> http.client.HTTPSConnection:
         return http.client.HTTPSConnection(self.target.host, self.target.port, context=self._context, timeout=120)
 
+    def close(self) -> None:
+        """End the connection."""
+        self._connection.close()
+
     def ask(self, method: str, path: str, body: Json | None = None, kind: str = "application/json") -> Json:
         """One call.
 

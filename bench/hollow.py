@@ -40,6 +40,7 @@ class Pod:
     runs: dict[str, Json] = field(default_factory=dict)
     changed: dict[str, int] = field(default_factory=dict)  # run uid -> n of its last change
     polls: list[Callable[[], None]] = field(default_factory=list)  # those that wait for a change
+    offered: dict[str, list[int]] = field(default_factory=dict)  # run uid -> epoch of each offer
 
     def answer(self, **more: Any) -> bytes:
         """An answer by the run protocol."""
@@ -68,14 +69,15 @@ class Pod:
     def offer(self, uid: str, body: bytes) -> bytes:
         """Hold a run."""
         offer = _OFFER.decode(body)
+        self.offered.setdefault(uid, []).append(offer.epoch)
         self.change(uid, {"uid": uid, "name": offer.name, "epoch": offer.epoch, "state": "running", "steps": 0})
         return self.answer()
 
     def forget(self, uid: str) -> bytes:
         """Ack: drop a run."""
         self.n += 1
-        self.runs.pop(uid, None)
-        self.changed.pop(uid, None)
+        for memory in (self.runs, self.changed, self.offered):
+            memory.pop(uid, None)
         return self.answer()
 
 
@@ -182,13 +184,29 @@ class Hollow:
             found |= {uid: [pod.uid, run["epoch"]] for uid, run in pod.runs.items()}
         return {"runs": found, "twice": twice}
 
+    async def offers(self) -> Json:
+        """The epochs of every offer of each run that is held, on whatever pod it came."""
+        found: dict[str, list[int]] = {}
+        for pod in self.pods:
+            for uid, epochs in pod.offered.items():
+                found.setdefault(uid, []).extend(epochs)
+        return found
+
     async def clear(self) -> Json:
         """Forget every run."""
         for pod in self.pods:
+            pod.offered.clear()
             pod.runs.clear()
             pod.changed.clear()
             pod.n += 1
             pod.wake()
+        return {}
+
+    async def drop(self, name: str) -> Json:
+        """Forget the runs of one name."""
+        for pod in self.pods:
+            for uid in [uid for uid, run in pod.runs.items() if run["name"] == name]:
+                pod.forget(uid)
         return {}
 
     async def park(self, until: str) -> Json:

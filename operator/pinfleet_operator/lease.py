@@ -76,8 +76,8 @@ class LeaseTimes:
 
     @property
     def call(self) -> float:
-        """Time limit of one call: after two that were lost there is time for a third within the deadline."""
-        return 0.3 * self.renew_deadline
+        """Time limit of one call: long for a server that is slow, short enough for another try within the deadline."""
+        return 0.5 * self.renew_deadline
 
 
 class Elector:
