@@ -147,8 +147,9 @@ class Elector:
         try:
             while self.is_leader:
                 await self._clock.sleep(min(pause, self._left()))
-                is_renewed = await self._renew_once()
-                pause = self._times.retry / (1 if is_renewed else RETRY_AFTER_FAILURE)
+                began = self._clock.boottime()
+                usual = self._times.retry / (1 if await self._renew_once() else RETRY_AFTER_FAILURE)
+                pause = max(0.0, usual - (self._clock.boottime() - began))  # a slow server eats into the pause alone
         except Bug:
             self._renewed_at = None  # nothing that this process knows can be written any more
             raise
