@@ -55,6 +55,7 @@ async def run_kopf(
         registry=_registry(add, endpoint),
         settings=_settings(),
         standalone=True,
+        identity="pinfleet",  # of its peering, which we do not use; its own guess fails for a user without a name
         clusterwide=namespace is None,
         namespaces=[] if namespace is None else [namespace],
     )
