@@ -21,6 +21,12 @@ down: install ## end what KEEP=1 left
 test: install check verify ## all tests, on a real API server; a skipped test fails
 	@$(RUN) -m pytest -n 2 --dist loadgroup
 
+e2e: install ## the story with real pods: as root on this machine, or CLUSTER=kind, or CLUSTER=current
+	@$(RUN) hack/e2e.py $(E2E)
+
+images: install ## the container images, by buildah, into the user's cache
+	@$(RUN) hack/images.py
+
 check: install ## lint, types, import contracts
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy
@@ -45,4 +51,4 @@ soak: install ## random schedules in the simulator; FIRST=0 COUNT=10000, and eac
 	@$(RUN) -m tests.sim $(or $(FIRST),0) $(or $(COUNT),10000)
 	@$(RUN) -m tests.sim.controls
 
-.PHONY: help install demo down test check generate verify lock bench faults soak
+.PHONY: help install demo down test e2e images check generate verify lock bench faults soak

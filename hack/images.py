@@ -116,7 +116,8 @@ class Builder:
             shutil.rmtree(folder, ignore_errors=True)
         scratch.mkdir(parents=True)
         for image in IMAGES:
-            self._buildah("push", "--quiet", self._built[image.name], f"oci:{layout}:{image.name}")
+            where = f"oci:{layout}:{image.name}"  # not compressed: then a layer that is there is not packed again
+            self._buildah("push", "--quiet", "--disable-compression", self._built[image.name], where)
         index = layout / "index.json"
         content = json.loads(index.read_text())
         for manifest in content["manifests"]:  # the annotation by which containerd names what it imports
@@ -134,7 +135,7 @@ class Builder:
 
     def _bud(self, name: str, dockerfile: Path, context: Path, arguments: list[str]) -> None:
         where = ["--tag", name, "--file", str(dockerfile), "--pull-never", *arguments, str(context)]
-        self._buildah("bud", "--quiet", "--isolation=chroot", *where)
+        self._buildah("bud", "--quiet", "--layers", "--isolation=chroot", *where)
 
     def _buildah(self, *arguments: str) -> str:
         # in a mount namespace of its own: the overlay driver leaves a mount behind
@@ -165,9 +166,14 @@ def _hash(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
+def missing_packages() -> list[str]:
+    """Debian's names of what is not there."""
+    return [package for command, package in _NEEDED.items() if shutil.which(command) is None]
+
+
 def lacking() -> list[str]:
     """What this machine lacks to build images, a line each."""
-    packages = [package for command, package in _NEEDED.items() if shutil.which(command) is None]
+    packages = missing_packages()
     install = f"apt-get install --no-install-recommends {' '.join(packages)}"
     lines = [f"packages are missing: {install}"] if packages else []
     if os.geteuid() != 0:

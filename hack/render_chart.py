@@ -30,7 +30,8 @@ def render(*, namespace: str = "pinfleet-system", values: Document | None = None
     with helm_python.Chart.load(CHART) as chart:
         chart.validate_schema(chart.merge_values(values or {}))
         files = chart.render(values or {}, name="pinfleet", namespace=namespace)
-    return [document for _, text in sorted(files.items()) for document in yaml.safe_load_all(text) if document]
+    texts = [text for name, text in sorted(files.items()) if name.endswith(".yaml")]  # NOTES.txt is for people
+    return [document for text in texts for document in yaml.safe_load_all(text) if document]
 
 
 def main(arguments: list[str] | None = None) -> int:

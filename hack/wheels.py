@@ -29,7 +29,7 @@ Tell = Callable[[str], None]
 
 
 def folder_for(package: str, tell: Tell) -> Path:
-    """A folder with the wheels of one of our packages and of all that it needs.
+    """A folder with one of our packages and all that it needs, as wheels: ours in `ours`, the rest in `theirs`.
 
     Args:
         package: pinfleet or pinfleet-operator.
@@ -39,13 +39,13 @@ def folder_for(package: str, tell: Tell) -> Path:
     theirs, ours = sorted(needed - set(_OURS)), sorted(needed & set(_OURS))
     locked = _locked(theirs)
     source = [path.read_bytes() for name in ours for path in sources(_SOURCES[name])]
-    target = _cache() / f"{package}-{_hash([locked.encode(), *source])}"
+    target = _cache() / f"{package}-parts-{_hash([locked.encode(), *source])}"
     if not target.exists():
         scratch = target.with_suffix(".new")
         shutil.rmtree(scratch, ignore_errors=True)
-        shutil.copytree(_fetched(locked, tell), scratch)
+        shutil.copytree(_fetched(locked, tell), scratch / "theirs")
         for name in ours:
-            _pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(scratch), str(_OURS[name]))
+            _pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(scratch / "ours"), str(_OURS[name]))
         scratch.rename(target)
     return target
 

@@ -14,6 +14,18 @@ CLUSTERS = ("integration", "contract", "cluster", "faults")
 """Folders whose tests share a cluster; in the first each folder below has one of its own."""
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """The suite with real pods is run by `make e2e` alone: it needs root or a cluster, and skips nothing."""
+    is_asked_for = any("e2e" in Path(word.partition("::")[0]).parts for word in config.args)
+    return True if collection_path == HERE / "e2e" and not is_asked_for else None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say at the end of a whole run what it did not run."""
+    if config.args_source == pytest.Config.ArgsSource.TESTPATHS:
+        terminalreporter.write_line("not called: make e2e, the suite with real pods (docs/e2e.md)")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Refuse a mark that names no row of the cases."""
     known = {row.id for row in ROWS}

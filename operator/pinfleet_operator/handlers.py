@@ -55,7 +55,8 @@ async def run_kopf(
         registry=_registry(add, endpoint),
         settings=_settings(),
         standalone=True,
-        identity="pinfleet",  # of its peering, which we do not use; its own guess fails for a user without a name
+        # Of its peering, which we do not use; its own guess fails for a user without a name. Its type is private.
+        identity="pinfleet",  # type: ignore[arg-type]
         clusterwide=namespace is None,
         namespaces=[] if namespace is None else [namespace],
     )

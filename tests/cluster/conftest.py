@@ -1,5 +1,6 @@
 """The cluster of this folder's tests: one for the session, one namespace per test."""
 
+import os
 import re
 import uuid
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from localcluster import Cluster, binary
+from tests.cluster import real
 from tests.cluster.kube import Kube
 
 APP = Path(__file__).parent / "app"
@@ -26,7 +28,11 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory, images: Path) -> Iterator[Cluster]:
-    """A whole cluster with short back-offs."""
+    """A whole cluster with short back-offs; with PINFLEET_PROFILE=node one with real pods, and its own back-offs."""
+    if os.environ.get("PINFLEET_PROFILE") == "node":
+        with real.cluster() as found:
+            yield found
+        return
     if not binary.is_built():
         pytest.fail("the cluster's binary is not built: run `PYTHONPATH=hack/cluster python -m localcluster up` once")
     made = Cluster(tmp_path_factory.mktemp("cluster"))
@@ -63,9 +69,10 @@ def make_pod(kube: Kube) -> MakePod:
     ) -> dict[str, Any]:
         own = [{"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}]
         agent = {"name": "agent", "image": IMAGE, "command": ["python", "agent.py", *words], "env": own + (env or [])}
+        known = {"terminationGracePeriodSeconds": 5, "securityContext": {"runAsUser": 0}}
         manifest = {
             "metadata": {"name": name, "annotations": annotations or {}},
-            "spec": {"terminationGracePeriodSeconds": 5, "containers": [agent | container]} | (spec or {}),
+            "spec": known | {"containers": [agent | container]} | (spec or {}),
         }
         return kube.create("pods", manifest)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from localcluster import Cluster
-from localcluster.apiclient import Client
+from tests.cluster import real
 
 Object = dict[str, Any]
 T = TypeVar("T")
@@ -32,7 +32,7 @@ class Kube:
     def __init__(self, cluster: Cluster, namespace: str) -> None:
         self.cluster = cluster
         self.namespace = namespace
-        self._client = Client(cluster.facts.ports["apiserver"], cluster.layout.pki, "admin")
+        self._client = cluster.admin()
 
     def call(
         self, method: str, path: str, body: object = None, content_type: str = "application/json"
@@ -104,8 +104,15 @@ class Kube:
         """A pod's log through the API server."""
         return self.call("GET", f"pods/{pod}/log?{query}")[1].decode()
 
+    @property
+    def is_standin(self) -> bool:
+        """Whether pods are local processes."""
+        return self.cluster.profile.name == "processes"
+
     def pid(self, pod: Object, container: str = "agent") -> int:
-        """The documented pid of a running container."""
+        """The pid of a running container: documented, or with real pods found."""
+        if not self.is_standin:
+            return real.pid(pod["metadata"]["uid"])
         path = self.cluster.layout.pods / pod["metadata"]["uid"] / f"{container}.pid"
         return int(path.read_text())
 

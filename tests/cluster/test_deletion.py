@@ -24,6 +24,7 @@ def _is_dead(pid: int) -> bool:
     return not Path(f"/proc/{pid}/exe").exists()
 
 
+@pytest.mark.any_kubelet
 def test_sigterm_then_status_then_gone(kube: Kube, make_pod: MakePod) -> None:
     """A pod that heeds SIGTERM is reported as ended with its code before the object goes."""
     make_pod("serve", readinessProbe=READINESS)
@@ -35,6 +36,7 @@ def test_sigterm_then_status_then_gone(kube: Kube, make_pod: MakePod) -> None:
     assert condition(last, "Ready") == "False"
 
 
+@pytest.mark.any_kubelet
 def test_sigkill_after_the_grace(kube: Kube, make_pod: MakePod) -> None:
     """A pod that ignores SIGTERM lives for the whole grace and is then killed."""
     make_pod("stubborn")
@@ -48,6 +50,7 @@ def test_sigkill_after_the_grace(kube: Kube, make_pod: MakePod) -> None:
     assert (terminated(last)["exitCode"], last["status"]["phase"]) == (137, "Failed")
 
 
+@pytest.mark.any_kubelet
 def test_grace_is_shortened_live(kube: Kube, make_pod: MakePod) -> None:
     """A second delete with a shorter grace takes effect on a pod that is ending."""
     make_pod("stubborn")
@@ -59,6 +62,7 @@ def test_grace_is_shortened_live(kube: Kube, make_pod: MakePod) -> None:
     kube.wait_gone("pod", pod["metadata"]["uid"], 5)
 
 
+@pytest.mark.any_kubelet
 def test_force_delete_kills_at_once(kube: Kube, make_pod: MakePod) -> None:
     """A delete with grace 0 removes the object first; the process is killed right after."""
     make_pod("stubborn")
@@ -80,6 +84,7 @@ def test_prestop_runs_before_sigterm(kube: Kube, make_pod: MakePod, tmp_path: Pa
     assert proof.exists()
 
 
+@pytest.mark.any_kubelet
 def test_same_name_new_pod(kube: Kube, make_pod: MakePod) -> None:
     """A pod made again under the same name has its own uid, address and process."""
     make_pod("stubborn")
@@ -91,6 +96,7 @@ def test_same_name_new_pod(kube: Kube, make_pod: MakePod) -> None:
     assert new["status"]["podIP"] != old["status"]["podIP"]
 
 
+@pytest.mark.any_kubelet
 def test_pod_that_never_started_goes(kube: Kube, make_pod: MakePod) -> None:
     """A pod that waits for its image is deleted without waiting for the grace."""
     pod = make_pod("serve", image="registry.local/nothing:v1")
@@ -99,6 +105,7 @@ def test_pod_that_never_started_goes(kube: Kube, make_pod: MakePod) -> None:
     kube.wait_gone("pod", pod["metadata"]["uid"], 5)
 
 
+@pytest.mark.any_kubelet
 def test_replica_set_replaces_its_pods(kube: Kube, make_pod: MakePod) -> None:
     """Real controllers work on it: a ReplicaSet makes pods and replaces one that is deleted."""
     labels = {"app": "x"}

@@ -18,7 +18,7 @@ STATE = {"ready": True}
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """`/env`, `/read?path=`, `/ready`, `/set?ready=`."""
+    """`/env`, `/read?path=`, `/mode?path=`, `/write?path=&text=`, `/ready`, `/set?ready=`."""
 
     def do_GET(self) -> None:
         """Answer one request."""
@@ -29,6 +29,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             body = json.dumps(dict(os.environ)).encode()
         elif url.path == "/read":
             body = Path(query["path"]).read_bytes()
+        elif url.path == "/mode":
+            body = f"{Path(query['path']).stat().st_mode & 0o777:o}".encode()
+        elif url.path == "/write":
+            Path(query["path"]).write_text(query["text"])
         elif url.path == "/set":
             STATE["ready"] = query["ready"] == "yes"
         elif url.path == "/ready" and not STATE["ready"]:
@@ -80,7 +84,7 @@ def end(code: str, message: str = "") -> None:
     """End with a code, and leave a termination message."""
     print(f"ending with {code}", flush=True)
     if message:
-        Path(os.environ["TERMINATION_LOG"]).write_text(message)
+        Path(os.environ.get("TERMINATION_LOG", "/dev/termination-log")).write_text(message)
     sys.exit(int(code))
 
 

@@ -31,7 +31,7 @@ async def test_a_user_without_a_name_starts(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(getpass, "getuser", nameless)
     started = asyncio.Event()
-    endpoint = Endpoint("https://127.0.0.1:1", None, _Tokens())  # type: ignore[arg-type]  # no token is ever asked for
+    endpoint = Endpoint("https://127.0.0.1:1", None, _Tokens())
     watching = asyncio.create_task(run_kopf(lambda _namespace, _name: None, endpoint=endpoint, on_started=started.set))
     waiting = asyncio.create_task(started.wait())
     await asyncio.wait({watching, waiting}, return_when=asyncio.FIRST_COMPLETED)

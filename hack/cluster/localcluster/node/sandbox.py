@@ -123,6 +123,15 @@ def _link(layout: Layout, names: Names) -> None:
 
 
 def unlink(names: Names) -> None:
-    """Remove the host's end of the pair; its address and route go with it."""
-    if Path(f"/sys/class/net/{names.host_link}").exists():
-        run("ip", "link", "delete", names.host_link)
+    """Remove the host's end of the pair; its address and route go with it.
+
+    Raises:
+        ComponentFailed: it stayed.
+    """
+    link = Path(f"/sys/class/net/{names.host_link}")
+    try:
+        if link.exists():
+            run("ip", "link", "delete", names.host_link)
+    except ComponentFailed:
+        if link.exists():  # else the kernel took it at this moment, with the namespace of its other end
+            raise

@@ -4,6 +4,7 @@ The trace is a file outside of the journal (variable TRACE), so that it shows wh
 """
 
 import asyncio
+import ctypes
 import json
 import os
 import time
@@ -30,6 +31,8 @@ class Ask:
     deaf: bool = False  # ignores cancellation
     gate_at: int = 0  # this step waits until there is a file `gate`; 0: none
     gate: str = ""
+    hang_at: int = 0  # this step stops the whole process, its server too, as a deadlocked C library does; 0: none
+    eat_at: int = 0  # this step takes all the memory that it gets; 0: none
     say: str = ""  # comes back in the result
 
 
@@ -62,8 +65,25 @@ async def work(step: int, ask: Ask) -> int:
         raise ValueError(f"step {step} fails, as told")
     while step == ask.gate_at and not Path(ask.gate).exists():  # noqa: ASYNC110, ASYNC240 - one look
         await asyncio.sleep(0.05)
+    if step == ask.hang_at:
+        hang()
+    if step == ask.eat_at:
+        eat()
     await asyncio.sleep(ask.seconds)
     return step
+
+
+def hang() -> None:
+    """Hold the interpreter's lock for ever: no thread of this process runs again."""
+    while True:
+        ctypes.PyDLL(None).sleep(3600)  # PyDLL keeps the lock during the call
+
+
+def eat() -> None:
+    """Take memory until the container's limit kills the process."""
+    taken = []
+    while True:
+        taken.append(bytearray(16 * 2**20))
 
 
 @agent.main
