@@ -25,6 +25,7 @@ VALUES: Json = {
     "image": {"repository": images.OPERATOR.rpartition(":")[0], "tag": images.RELEASE},
     "cancelGraceSeconds": CANCEL_GRACE_SECONDS,
 }
+STAYS = "e2e-stays"  # label of what a drain leaves
 AGENT_IMAGE = "registry.local/steps:v1"
 _KILL = """
 import os, pathlib, signal, sys
@@ -123,7 +124,7 @@ class RealStage(Stage):
         container = {"name": "hand", "image": AGENT_IMAGE, "command": ["sleep", "infinity"], "securityContext": root}
         spec = {"hostPID": True, "tolerations": [{"operator": "Exists"}], "containers": [container]}
         spec["terminationGracePeriodSeconds"] = 0
-        meta = {"name": HAND, "namespace": HAND_NAMESPACE}
+        meta = {"name": HAND, "namespace": HAND_NAMESPACE, "labels": {STAYS: "yes"}}
         self.apply({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
         self.kubectl("wait", "pod", HAND, "-n", HAND_NAMESPACE, "--for=condition=Ready", "--timeout=50s")
 
@@ -141,14 +142,11 @@ class RealStage(Stage):
     def drained(self, node: str) -> Iterator[None]:
         """A node that is drained for the length of a block, and takes pods again after it."""
         try:
-            keep = f"--pod-selector=!{READER_LABEL}"
+            keep = f"--pod-selector=!{STAYS}"
             self.kubectl("drain", node, keep, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=50s")
             yield
         finally:
             self.kubectl("uncordon", node)
-
-
-READER_LABEL = "e2e-stays"
 
 
 def reader(namespace: str) -> dict[str, Any]:
@@ -162,7 +160,7 @@ def reader(namespace: str) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": "reader", "namespace": namespace, "labels": {READER_LABEL: "yes"}},
+        "metadata": {"name": "reader", "namespace": namespace, "labels": {STAYS: "yes"}},
         "spec": {
             "terminationGracePeriodSeconds": 0,
             "tolerations": [{"operator": "Exists"}],

@@ -35,7 +35,7 @@ class PodRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     deleting: bool
     disrupted: bool  # deleted, evicted or about to be: its death is nobody's fault
     exit_code: int | None  # of the agent's container, once it ended
-    termination_message: str  # its last words; "": none
+    termination_message: str  # its last words, after a word of the kubelet's such as OOMKilled; "": none
     waiting_reason: str  # why a container does not start, such as ErrImagePull; "": it does
     waiting_message: str
 
@@ -95,9 +95,18 @@ class _PodCondition(msgspec.Struct, rename="camel"):
     last_transition_time: datetime | None = None
 
 
+_SAYS_NOTHING: Final = {"", "Error", "Completed"}  # reasons that add nothing to an exit code
+
+
 class _Terminated(msgspec.Struct, rename="camel"):
     exit_code: int = 0
+    reason: str = ""
     message: str = ""
+
+    @property
+    def last_words(self) -> str:
+        """Why it ended in the kubelet's word where that says more than the exit code, and what it said itself."""
+        return ": ".join(filter(None, ["" if self.reason in _SAYS_NOTHING else self.reason, self.message]))
 
 
 class _Waiting(msgspec.Struct):
@@ -168,7 +177,7 @@ def decode_pod(raw: bytes | msgspec.Raw) -> PodRecord:
             or _is_true(conditions, "DisruptionTarget")
         ),
         exit_code=ended.exit_code if ended else None,
-        termination_message=ended.message if ended else "",
+        termination_message=ended.last_words if ended else "",
         waiting_reason=waiting.reason if waiting else "",
         waiting_message=waiting.message if waiting else "",
     )
