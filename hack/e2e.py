@@ -1,6 +1,6 @@
 """`make e2e`: the suite with real pods; CLUSTER=node (the default) makes its own cluster, as root, on this machine.
 
-Arguments go to pytest. It installs by apt-get what profile `node` lacks, after saying so.
+Arguments replace what is listed here. It installs by apt-get what profile `node` lacks, after saying so.
 """
 
 import os
@@ -14,12 +14,18 @@ from localcluster import LocalClusterError
 from tests.e2e import place
 
 ROOT = Path(__file__).resolve().parent.parent
-INTERRUPTED = 2  # pytest's code, also of a machine that lacks something
-SECONDS = "600"  # for one test: an image may have to start on a slow machine
+PYTEST = [sys.executable, "-m", "pytest", "--timeout", "600", "-v"]  # an image may have to start on a slow machine
+MACHINE = "tests/e2e/test_node_machine.py"  # by itself: a cluster that works beside it would change the machine, too
+STORY = ("the story with real pods", ["tests/e2e", f"--ignore={MACHINE}"])
+ON_NODE = (
+    ("what a cluster leaves on this machine", [MACHINE]),
+    STORY,
+    ("the rules that the stand-in kubelet is tested by, on a real one", ["-m", "any_kubelet", "tests/cluster"]),
+)
 
 
 def main() -> int:
-    """Run the suite; its exit code."""
+    """Run every part; the first exit code that is not 0."""
     try:
         is_node = place.chosen() == "node"
         if is_node:
@@ -27,15 +33,18 @@ def main() -> int:
     except LocalClusterError as err:
         print(f"make e2e cannot run: {err}", file=sys.stderr)
         return 2
-    pytest = [sys.executable, "-m", "pytest", "--timeout", SECONDS, "-v"]
-    code = subprocess.run([*pytest, *(sys.argv[1:] or ["tests/e2e"])], cwd=ROOT, check=False).returncode
-    if not is_node or sys.argv[1:] or code == INTERRUPTED:
-        return code
-    print("\nthe rules that the stand-in kubelet is tested by, on a real one:", flush=True)
-    environment = os.environ | {"PINFLEET_PROFILE": "node"}
-    contract = [*pytest, "-m", "any_kubelet", "tests/cluster"]
-    contract_code = subprocess.run(contract, cwd=ROOT, env=environment, check=False).returncode
-    return code or contract_code
+    if sys.argv[1:]:
+        return run(sys.argv[1:], dict(os.environ))
+    codes = []
+    for title, arguments in ON_NODE if is_node else (STORY,):
+        print(f"\n{title}:", flush=True)
+        codes.append(run(arguments, os.environ | ({"PINFLEET_PROFILE": "node"} if is_node else {})))
+    return next((code for code in codes if code), 0)
+
+
+def run(arguments: list[str], environment: dict[str, str]) -> int:
+    """One run of pytest; its exit code."""
+    return subprocess.run([*PYTEST, *arguments], cwd=ROOT, env=environment, check=False).returncode
 
 
 if __name__ == "__main__":

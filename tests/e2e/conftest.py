@@ -1,7 +1,7 @@
 """One cluster for the session; the operator is installed for each test, and a namespace is its own."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,12 +22,16 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Show what the operator said when a test failed."""
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show a failure as soon as it is there, and what the operator said: the suite takes its time."""
     report = yield
-    stage = getattr(item, "funcargs", {}).get("stage")
-    if report.failed and isinstance(stage, RealStage):  # type: ignore[attr-defined]  # pytest hands the report in
-        report.sections.append(("the operator's log", stage.operator_logs()))  # type: ignore[attr-defined]
+    if report.failed:
+        stage = getattr(item, "funcargs", {}).get("stage")
+        said = stage.operator_logs() if isinstance(stage, RealStage) else ""
+        report.sections.append(("the operator's log", said))
+        terminal = item.config.pluginmanager.get_plugin("terminalreporter")
+        if terminal is not None:
+            terminal.write_line(f"\n{report.longreprtext}")
     return report
 
 
