@@ -27,6 +27,7 @@ def test_a_hung_process_is_cancelled(deployed: RealFleet) -> None:
     deployed.stage.wait_for("the hung pod to go", gone, 60)
 
 
+@pytest.mark.case("runs: a hung and silent pod passes a limit")
 def test_a_hung_process_meets_its_limit(deployed: RealFleet) -> None:
     """The wall clock of a run counts while its pod is silent: TimedOut, though nobody answered."""
     deployed.start("hung", steps=5, hang_at=2, limits={"activeSeconds": 8})

@@ -25,6 +25,7 @@ def ended_elsewhere(fleet: RealFleet, before: dict[str, object], *, again: int =
     assert after["epoch"] == before["epoch"] + 1  # type: ignore[operator]  # a number
 
 
+@pytest.mark.case("draining: SIGKILL mid-run")
 def test_a_container_killed_by_sigkill(running: RealFleet) -> None:
     """A killed process costs the step that it was in, and nothing else."""
     before = running.run("one")
@@ -32,6 +33,7 @@ def test_a_container_killed_by_sigkill(running: RealFleet) -> None:
     ended_elsewhere(running, before)
 
 
+@pytest.mark.case("draining: a pod is evicted mid-run")
 def test_an_evicted_pod(running: RealFleet) -> None:
     """An evicted pod stops at a step's boundary: no step runs again, and no attempt is charged."""
     before = running.run("one")
@@ -40,6 +42,7 @@ def test_an_evicted_pod(running: RealFleet) -> None:
     assert running.run("one")["attempts"] == before["attempts"]
 
 
+@pytest.mark.case("draining: nodes are drained over and over")
 def test_a_drained_node(running: RealFleet) -> None:
     """`kubectl drain` takes the fleet's pods and the operator's; after `uncordon` the run goes on, uncharged."""
     before = running.run("one")
