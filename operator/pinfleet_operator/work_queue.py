@@ -5,6 +5,7 @@ Both loops use it: the fleets' passes and the runs'. It knows no domain.
 
 import asyncio
 import heapq
+import math
 from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
@@ -25,7 +26,8 @@ class WorkQueue(Generic[K]):
         self._later: list[tuple[float, K]] = []  # heap of loop times
         self._due: dict[K, float] = {}  # earliest loop time per key; older heap entries are void
         self._idle: deque[asyncio.Future[None]] = deque()  # workers that wait, each for one key
-        self._timer: asyncio.TimerHandle | None = None  # at the first of the times
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf  # the first of the times; uvloop's handle of a time that has come knows none
         self._clock: Callable[[], float] | None = None  # the running loop's, kept: asking for the loop is a system call
 
     def __len__(self) -> int:
@@ -104,14 +106,14 @@ class WorkQueue(Generic[K]):
         if not self._later:
             return
         at = self._later[0][0]
+        if self._timer_at <= at:
+            return
         if self._timer is not None:
-            if self._timer.when() <= at:
-                return
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(at, self._ring)
+        self._timer, self._timer_at = asyncio.get_running_loop().call_at(at, self._ring), at
 
     def _ring(self) -> None:
-        self._timer = None
+        self._timer, self._timer_at = None, math.inf
         self._promote()
         self._set_timer()
 

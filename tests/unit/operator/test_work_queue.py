@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+import uvloop
 
 from pinfleet_operator.work_queue import WorkQueue
 from tests.sim.loop import run_virtual
@@ -75,3 +76,16 @@ def test_one_key_wakes_one_worker() -> None:
         return [worker.result() for worker in done]
 
     assert run_virtual(main()) == ["a"]
+
+
+def test_times_that_have_come_already_are_set_on_the_loop_that_the_operator_runs_on() -> None:
+    """Two keys due at once, on uvloop, whose handle for a time that has come is no timer."""
+
+    async def main() -> list[str]:
+        queue: WorkQueue[str] = WorkQueue()
+        for key in ("a", "b"):
+            queue.add_after(key, 0.0)
+        queue.add_after("c", 0.01)
+        return [await queue.get() for _ in range(3)]
+
+    assert uvloop.run(main()) == ["a", "b", "c"]
