@@ -96,7 +96,7 @@ class Failure(Message, frozen=True, kw_only=True):
 
 
 class Outcome(Message, frozen=True, kw_only=True, omit_defaults=True):
-    """How a run ended: exactly one field is set; a result of JSON null is the text ``null``."""
+    """How a run ended: one field is set, and beside a limit the partial result; a JSON null is the text ``null``."""
 
     result: msgspec.Raw = msgspec.Raw()  # JSON text of the returned value; empty: not set (Raw | None does not decode)
     error: Failure | None = None

@@ -148,12 +148,14 @@ def held(run: RunRecord, action: WriteHeld, now: datetime) -> Body:
 
 
 def end(run: RunRecord, action: WriteEnd, now: datetime) -> Body:
-    """A terminal phase, with the result if there is one."""
+    """A terminal phase, with the result, or what a run that hit a limit leaves, if there is one."""
     listing = action.listing
+    may_have = action.phase == "Succeeded" or (listing is not None and listing.state == "limit")
+    result = listing.outcome.result if may_have and listing and listing.outcome else None
     succeeded = "True" if action.phase == "Succeeded" else "False"
     return {
         "phase": action.phase,
-        "result": listing.outcome.result if listing and listing.outcome and action.phase == "Succeeded" else None,
+        "result": result if result and action.reason != keys.RESULT_REFUSED else None,
         "steps": max(run.steps, listing.steps if listing else 0),
         "waitingFor": (),
         "endedAt": now,

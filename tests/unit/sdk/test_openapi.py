@@ -110,7 +110,12 @@ def test_fenced_is_as_said(serve_pod: ServePod) -> None:
     [
         {"uid": "u", "epoch": 1, "state": "succeeded"},
         {"uid": "u", "epoch": 1, "state": "failed", "outcome": {"result": 1}},
-        {"uid": "u", "epoch": 1, "state": "limit", "outcome": {"limit": "steps", "result": 1}},
+        {
+            "uid": "u",
+            "epoch": 1,
+            "state": "limit",
+            "outcome": {"limit": "steps", "error": {"type": "a", "message": "b"}},
+        },
         {"uid": "u", "epoch": 0, "state": "running"},
         {"uid": "u", "epoch": 1, "state": "gone"},
     ],

@@ -100,3 +100,21 @@ async def test_a_result_that_cannot_be_stored_fails_the_run(situation: Any, resu
         assert (kube.status["phase"], kube.status["reason"]) == ("Failed", keys.RESULT_REFUSED)
         assert kube.status["message"] == f"the result cannot be stored: {why}"
         assert kube.status.get("result") is None
+
+
+@pytest.mark.parametrize("partial", [b'{"reached":3}', b""])
+async def test_a_run_that_hit_a_limit_keeps_what_it_left(situation: Any, partial: bytes) -> None:
+    """Its partial result is the object's result, beside the reason; without one there is none."""
+    kube = Written()
+    act = Act(
+        store=cast("Any", kube),
+        kube=cast("Any", kube),
+        dispatch=cast("Any", None),
+        memory=cast("Any", None),
+        seat=lambda *_, **__: None,
+        clock=cast("Any", None),
+        settings=cast("Any", None),
+    )
+    said = listing("limit", outcome=Outcome(limit="steps", result=msgspec.Raw(partial)))
+    await act.carry_out(situation(RUNNING, said), WriteEnd("Failed", keys.STEP_LIMIT, "", said))
+    assert (kube.status["reason"], kube.status.get("result")) == (keys.STEP_LIMIT, json.loads(partial or b"null"))
