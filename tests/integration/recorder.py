@@ -192,7 +192,7 @@ def _open(path: Path) -> sqlite3.Connection:
 def steps_of(db: sqlite3.Connection) -> list[StepRow]:
     """Every counted step of a journal."""
     columns = "committed, run, scope, name, n, epoch, attempt, version, coalesce(result, blob)"
-    rows = db.execute(f"SELECT {columns} FROM step WHERE kind = 'step' ORDER BY committed")  # noqa: S608 - constants
+    rows = db.execute(f"SELECT {columns} FROM step WHERE kind = 'step' ORDER BY committed")
     return [
         StepRow(_seconds(at), run, scope, name, n, epoch, attempt, version, _digest(result))
         for at, run, scope, name, n, epoch, attempt, version, result in rows

@@ -61,15 +61,16 @@ class VersionRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     spec_hash: str
     port: int
     runs_per_pod: int
-    claim_name: str | None  # the journal's claim; None: it goes with its pod
+    claim_name: str | None  # the journal's claim, if it is on one
     schema_version: int
     template: msgspec.Raw  # pod template as rendered when the version was made
     status: msgspec.Raw  # as stored; only compared with what is to be written
+    state_secret_name: str | None = None  # holds the URL of the journal's database, if it is in one
 
     @property
     def keeps_journal(self) -> bool:
-        """Whether what runs recorded outlives the pod that they recorded it on."""
-        return self.claim_name is not None
+        """Whether the journal outlives its pods."""
+        return self.claim_name is not None or self.state_secret_name is not None
 
 
 class _Owner(msgspec.Struct):
@@ -196,8 +197,13 @@ class _Sqlite(msgspec.Struct, rename="camel"):
     claim_name: str
 
 
+class _Postgres(msgspec.Struct, rename="camel"):
+    secret_name: str
+
+
 class _StateSpec(msgspec.Struct):
     sqlite: _Sqlite | None = None
+    postgres: _Postgres | None = None
 
 
 class _VersionSpec(msgspec.Struct, rename="camel"):
@@ -243,6 +249,7 @@ def decode_version(raw: bytes | msgspec.Raw) -> VersionRecord:
         port=spec.port,
         runs_per_pod=spec.runs_per_pod,
         claim_name=spec.state.sqlite.claim_name if spec.state and spec.state.sqlite else None,
+        state_secret_name=spec.state.postgres.secret_name if spec.state and spec.state.postgres else None,
         schema_version=spec.schema_version,
         template=msgspec.Raw(bytes(spec.template)),
         status=msgspec.Raw(bytes(found.status)),

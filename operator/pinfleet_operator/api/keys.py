@@ -23,6 +23,7 @@ TOKEN_DIR: Final = "/var/run/pinfleet/token"  # noqa: S105 - a folder, not a sec
 TOKEN_FILE: Final = "/var/run/pinfleet/token/token"  # noqa: S105 - a path, not a secret
 STATE_DIR: Final = "/var/lib/pinfleet/state"
 STATE_FILE: Final = "/var/lib/pinfleet/state/journal.db"
+STATE_URL_FILE: Final = "/var/lib/pinfleet/state/url"  # key url of the Secret that spec.state.postgres names
 AGENT_CONTAINER: Final = "agent"  # name of the container that speaks the run protocol, unless there is only one
 DEFAULT_PORT: Final = 8080
 SECRET_TYPE: Final = "pinfleet.dev/token"  # noqa: S105 - of a version's Secret; the API server lets no type change

@@ -34,7 +34,8 @@ def render(
     _add_env(agent, _env(fleet, version, spec, settings))
     _add_port_and_probe(agent, spec.port)
     _add_volume(pod, agent, TOKEN_VOLUME, keys.TOKEN_DIR, _token_source(fleet, version), is_read_only=True)
-    _add_volume(pod, agent, STATE_VOLUME, keys.STATE_DIR, _state_source(spec), is_read_only=False)
+    is_secret = spec.state is not None and spec.state.postgres is not None
+    _add_volume(pod, agent, STATE_VOLUME, keys.STATE_DIR, _state_source(spec), is_read_only=is_secret)
     pod["restartPolicy"] = "Never"
     pod["automountServiceAccountToken"] = False
     pod.setdefault("enableServiceLinks", False)
@@ -114,7 +115,7 @@ def _env(fleet: str, version: str, spec: AgentDeploymentSpec, settings: Settings
         "PINFLEET_RUNS_PER_POD": str(spec.runs_per_pod),
         "PINFLEET_PARK_AFTER_SECONDS": str(settings.park_after_seconds),
         "PINFLEET_CANCEL_GRACE_SECONDS": str(settings.cancel_grace_seconds),
-        "PINFLEET_STATE_URL": keys.STATE_FILE,
+        **_state_env(spec),
     }
     fields = {"PINFLEET_POD_UID": "metadata.uid", "PINFLEET_POD_IP": "status.podIP"}
     made: list[JsonValue] = [{"name": name, "value": value} for name, value in plain.items()]
@@ -151,9 +152,22 @@ def _token_source(fleet: str, version: str) -> Json:
 
 def _state_source(spec: AgentDeploymentSpec) -> Json:
     """Where the journal is. Without state it goes with its pod: the agent's code needs one all the same."""
-    if spec.state is None:
-        return {"emptyDir": {}}
-    return {"persistentVolumeClaim": {"claimName": spec.state.sqlite.claim_name}}
+    if spec.state is not None and spec.state.postgres is not None:
+        return {"secret": {"secretName": spec.state.postgres.secret_name, "items": [{"key": "url", "path": "url"}]}}
+    if spec.state is not None and spec.state.sqlite is not None:
+        return {"persistentVolumeClaim": {"claimName": spec.state.sqlite.claim_name}}
+    return {"emptyDir": {}}
+
+
+def _state_env(spec: AgentDeploymentSpec) -> dict[str, str]:
+    """Where the agent's code finds its journal, and how long what is in it is kept."""
+    if spec.state is not None and spec.state.postgres is not None:
+        found = {"PINFLEET_STATE_URL_FILE": keys.STATE_URL_FILE}
+    else:
+        found = {"PINFLEET_STATE_URL": keys.STATE_FILE}
+    if spec.journal_retention_seconds is not None:
+        found["PINFLEET_JOURNAL_RETENTION_SECONDS"] = str(spec.journal_retention_seconds)
+    return found
 
 
 def _add_volume(pod: Json, agent: Json, name: str, path: str, source: Json, *, is_read_only: bool) -> None:

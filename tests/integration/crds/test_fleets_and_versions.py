@@ -84,7 +84,15 @@ def test_a_fleet_may_rest_at_zero(api: Api, name: str) -> None:
 
 WRONG = {
     "no template": ({}, "spec.template: Required value"),
-    "a state that names no store": ({"template": TEMPLATE, "state": {}}, "spec.state.sqlite: Required value"),
+    "a state that names no store": ({"template": TEMPLATE, "state": {}}, "state names one store"),
+    "a state that names two stores": (
+        {"template": TEMPLATE, "state": {"sqlite": {"claimName": "c"}, "postgres": {"secretName": "s"}}},
+        "state names one store",
+    ),
+    "a retention that is too short": (
+        {"template": TEMPLATE, "journalRetentionSeconds": 60},
+        "spec.journalRetentionSeconds: Invalid value",
+    ),
     "an unknown delete policy": ({"template": TEMPLATE, "deletePolicy": "Keep"}, 'supported values: "Drain", "Cancel"'),
     "a version name with a dot": ({"template": TEMPLATE, "version": "v1.2"}, "spec.version"),
     "a negative number of pods": ({"template": TEMPLATE, "replicas": -1}, "spec.replicas"),

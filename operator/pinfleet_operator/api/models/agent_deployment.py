@@ -20,6 +20,7 @@ from pinfleet_operator.api.models.values import (
     Port,
     PositiveSeconds,
     Replicas,
+    Retention,
     RunsPerPod,
     SchemaVersion,
     Seconds,
@@ -147,6 +148,12 @@ class AgentDeploymentSpec(Model):
     run_ttl_seconds: Annotated[Seconds, Field(alias="runTTLSeconds")] = 86_400
     """Seconds after its end at which a run's object is deleted; its journal stays. Runs tracked by a GitOps tool are
     never deleted. Default: one day.
+    """
+
+    journal_retention_seconds: Retention | None = None
+    """Seconds after its end at which what a run did is deleted from the journal, by the pods, a few runs at a time; how
+    it ended is kept a month longer. It reaches pods with the next version. Without it journals keep everything, and
+    `pinfleet-agent db prune` deletes by hand.
     """
 
     ended_runs_limit: Annotated[int, Field(ge=0, le=100_000)] = 1_000

@@ -6,9 +6,9 @@ on every write.
 
 from typing import Annotated, Final, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, ConfigDict, Field
 
-from pinfleet_operator.api.models.base import Model
+from pinfleet_operator.api.models.base import Model, Rule, cel
 
 DNS_LABEL_PATTERN: Final = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 TEN_YEARS: Final = 315_360_000
@@ -32,6 +32,7 @@ Text = Annotated[str, Field(max_length=4096)]
 Count = Annotated[int, Field(ge=0, le=INT32_MAX)]
 
 Seconds = Annotated[int, Field(ge=0, le=TEN_YEARS)]
+Retention = Annotated[int, Field(ge=3_600, le=TEN_YEARS)]
 PositiveSeconds = Annotated[int, Field(ge=1, le=TEN_YEARS)]
 Steps = Annotated[int, Field(ge=1, le=1_000_000)]
 Attempts = Annotated[int, Field(ge=1, le=100)]
@@ -74,8 +75,28 @@ class SqliteState(Model):
     /var/lib/pinfleet/state, and the journal is the file journal.db in it. Its volume must be a local filesystem."""
 
 
-class State(Model):
-    """Where the fleet's agents keep their journals."""
+class PostgresState(Model):
+    """Journals in one schema of a PostgreSQL database, prepared by `pinfleet-agent db prepare`."""
 
-    sqlite: SqliteState
+    secret_name: ObjectName
+    """Name of a Secret in the fleet's namespace whose key url holds the URL of the pods' role, such as
+    postgresql://support_pods:password@host/database. It is mounted into every agent pod, and read again for each
+    connection: a password is rotated by changing the Secret."""
+
+
+STATE_RULE: Final = Rule(
+    rule="has(self.sqlite) != has(self.postgres)",
+    message="state names one store: sqlite or postgres",
+)
+
+
+class State(Model):
+    """Where the fleet's agents keep their journals: exactly one of the stores."""
+
+    model_config = ConfigDict(json_schema_extra=cel(STATE_RULE))
+
+    sqlite: SqliteState | None = None
     """Keep journals in a SQLite file on a PersistentVolumeClaim."""
+
+    postgres: PostgresState | None = None
+    """Keep journals in a PostgreSQL database: for more than one node."""

@@ -10,7 +10,7 @@ PRESERVE = "x-kubernetes-preserve-unknown-fields"
 KUBERNETES_OWN = frozenset({"apiVersion", "kind", "metadata"})
 
 LATER = re.compile(
-    r"postgres|contract|isolation|migrat|rollout|canary|gates|suspend|budget|respin|journalretention"
+    r"contract|isolation|migrat|rollout|canary|gates|suspend|budget|respin"
     r"|action|continues|priority",
     re.IGNORECASE,
 )

@@ -63,7 +63,14 @@ def test_what_makes_no_version_is_not_hashed(given: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [{"port": 9000}, {"runsPerPod": 1}, {"schemaVersion": 2}, {"state": {"sqlite": {"claimName": "journals"}}}]
+    "given",
+    [
+        {"port": 9000},
+        {"runsPerPod": 1},
+        {"schemaVersion": 2},
+        {"state": {"sqlite": {"claimName": "journals"}}},
+        {"state": {"postgres": {"secretName": "journals"}}},
+    ],
 )
 def test_what_makes_a_version_is_hashed(given: dict[str, Any]) -> None:
     """Each field of the run contract makes a new version."""

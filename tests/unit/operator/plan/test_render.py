@@ -53,7 +53,13 @@ def rendered(spec: dict[str, Any]) -> dict[str, JsonValue]:
     return render(fleet="support", fleet_uid="fleet-uid", version="v1", spec=model, settings=Settings())
 
 
-@pytest.mark.parametrize(("name", "spec"), [("small", SMALL), ("full", FULL)])
+POSTGRES: dict[str, Any] = SMALL | {
+    "state": {"postgres": {"secretName": "journal-url"}},
+    "journalRetentionSeconds": 86_400,
+}
+
+
+@pytest.mark.parametrize(("name", "spec"), [("small", SMALL), ("full", FULL), ("postgres", POSTGRES)])
 @pytest.mark.case("INV-19")
 def test_the_pod_is_as_it_always_was(name: str, spec: dict[str, Any]) -> None:
     """A version's pod is exactly the golden file; UPDATE_GOLDEN=1 writes it anew."""

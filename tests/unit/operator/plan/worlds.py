@@ -79,7 +79,7 @@ def a_record(id: str = "v1", revision: int = 1, spec: AgentDeploymentSpec | None
         "spec_hash": spec_hash(spec),
         "port": spec.port,
         "runs_per_pod": spec.runs_per_pod,
-        "claim_name": spec.state.sqlite.claim_name if spec.state else None,
+        "claim_name": spec.state.sqlite.claim_name if spec.state and spec.state.sqlite else None,
         "schema_version": spec.schema_version,
         "template": msgspec.Raw(msgspec.json.encode(template)),
         "status": msgspec.Raw(b"{}"),
