@@ -16,6 +16,7 @@ from uuid import uuid4
 from pinfleet.call import Call
 from pinfleet.declared import RETRIED, StepSpec, ToolSpec, code_text, hints, plain_function, recorded_name
 from pinfleet.errors import BadDeclaration, OutsideRun
+from pinfleet.journal.interface import Codec
 from pinfleet.position import POSITION, PROCESS
 
 P = ParamSpec("P")
@@ -51,12 +52,16 @@ class Agent:
         schema: Number of the shape of the run's state; raise it when recorded values no longer fit.
         messages: Types of the messages that it receives. One that fits none of them is refused when it comes;
             without them, ``ctx.receive`` refuses what does not fit the type that it waits for.
+        codec: Seals what the journal holds of the author's values, such as by encryption; None: as they are.
     """
 
-    def __init__(self, name: str, schema: int = 1, *, messages: tuple[type, ...] = ()) -> None:
+    def __init__(
+        self, name: str, schema: int = 1, *, messages: tuple[type, ...] = (), codec: Codec | None = None
+    ) -> None:
         self.name = name
         self.schema = schema
         self.messages = messages
+        self.codec = codec
         self.steps: dict[str, StepSpec] = {}  # tools too
         self.renames: dict[str, tuple[str, ...]] = {}  # former names by the name that a step has now
         self._main: list[FunctionType] = []  # one, or none yet

@@ -1,6 +1,7 @@
 """What the pod's environment says; the operator sets it, this module names what is missing.
 
-``PINFLEET_STATE_URL`` is ``sqlite:////absolute/path`` or, meaning the same, a bare absolute path.
+The journal is where ``PINFLEET_STATE_URL`` says (``sqlite:////absolute/path``, a bare absolute path, or a URL of
+PostgreSQL), or where the file of ``PINFLEET_STATE_URL_FILE`` does: a URL of PostgreSQL out of a Secret's volume.
 """
 
 import os
@@ -10,9 +11,10 @@ from pathlib import Path
 from typing import Final
 
 from pinfleet.errors import BadConfiguration
+from pinfleet.journal.opening import STATE_URLS, UrlFile, is_state_url
 
-_SQLITE: Final = "sqlite:///"
 _OPERATOR: Final = "the operator sets it in every agent pod; by hand, export it"
+RETENTION: Final = "PINFLEET_JOURNAL_RETENTION_SECONDS"
 _PARK_AFTER_SECONDS: Final = 10.0
 _CANCEL_GRACE_SECONDS: Final = 30.0
 _DRAIN_GRACE_SECONDS: Final = 25.0
@@ -26,7 +28,7 @@ class Settings:
     fleet: str
     version: str
     pod_uid: str
-    journal: Path  # the SQLite file
+    state: str | UrlFile  # URL of the journal
     schema: int | None  # what the fleet declares; None: not said
     token_file: Path
     port: int  # 0: any free one
@@ -35,6 +37,7 @@ class Settings:
     park_after_seconds: float = _PARK_AFTER_SECONDS
     cancel_grace_seconds: float = _CANCEL_GRACE_SECONDS
     drain_grace_seconds: float = _DRAIN_GRACE_SECONDS  # after SIGTERM; less than Kubernetes' own 30
+    retention_seconds: float | None = None  # what runs did goes so long after their end; None: never
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -48,7 +51,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         fleet=read.text("PINFLEET_FLEET"),
         version=read.text("PINFLEET_VERSION"),
         pod_uid=read.text("PINFLEET_POD_UID"),
-        journal=_journal_path(read.text("PINFLEET_STATE_URL")),
+        state=_state(read),
         schema=read.integer("PINFLEET_SCHEMA_VERSION", 1) if environment.get("PINFLEET_SCHEMA_VERSION") else None,
         token_file=Path(read.text("PINFLEET_TOKEN_FILE")),
         port=read.integer("PINFLEET_PORT", 0, _HIGHEST_PORT),
@@ -57,6 +60,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         park_after_seconds=read.seconds("PINFLEET_PARK_AFTER_SECONDS", _PARK_AFTER_SECONDS),
         cancel_grace_seconds=read.seconds("PINFLEET_CANCEL_GRACE_SECONDS", _CANCEL_GRACE_SECONDS),
         drain_grace_seconds=read.seconds("PINFLEET_DRAIN_GRACE_SECONDS", _DRAIN_GRACE_SECONDS),
+        retention_seconds=read.seconds(RETENTION, 0.0) if environment.get(RETENTION) else None,
     )
 
 
@@ -69,6 +73,9 @@ class _Reader:
         if not value:
             raise BadConfiguration(f"{name} is not set: {_OPERATOR}")
         return value
+
+    def optional(self, name: str) -> str:
+        return self._environment.get(name, "")
 
     def integer(self, name: str, lowest: int, highest: int = 2**31) -> int:
         value = self.text(name)
@@ -87,11 +94,11 @@ class _Reader:
         return seconds
 
 
-def _journal_path(url: str) -> Path:
-    path = url.removeprefix(_SQLITE) if url.startswith(_SQLITE) else url
-    if not path.startswith("/"):
-        scheme = url.partition(":")[0]
-        raise BadConfiguration(
-            f"PINFLEET_STATE_URL has {scheme!r}; this SDK serves sqlite:////absolute/path or a bare absolute path"
-        )
-    return Path(path)
+def _state(read: _Reader) -> str | UrlFile:
+    file = read.optional("PINFLEET_STATE_URL_FILE")
+    if file:
+        return UrlFile(Path(file))
+    url = read.text("PINFLEET_STATE_URL")
+    if not is_state_url(url):
+        raise BadConfiguration(f"PINFLEET_STATE_URL has {url.partition(':')[0]!r}; this SDK serves {STATE_URLS}")
+    return url

@@ -19,7 +19,7 @@ import pytest
 from pinfleet import clock
 from pinfleet.agent import Agent
 from pinfleet.clock import Moment
-from pinfleet.journal.interface import Batch, Claim, ClaimResult, CommitResult, Owner
+from pinfleet.journal.interface import Batch, Claim, ClaimResult, Commit, CommitResult, Owner
 from pinfleet.journal.sqlite import SqliteJournal
 from pinfleet.journal.worker import JournalWorker
 from pinfleet.pod import actions as act
@@ -98,6 +98,19 @@ class SimWorker(JournalWorker):
         self._queue.append((job, future))
         loop.call_at(self._free_at, self._next)
         return future
+
+    def read(self, job: Callable[[Any], Any]) -> "Future[Any]":
+        """Queue a job."""
+        return self.submit(job)
+
+    def commit(self, ask: Callable[[], Commit]) -> "Future[CommitResult]":
+        """Queue a batch."""
+
+        def job(journal: Any) -> Any:
+            asked = ask()
+            return journal.commit(asked.owner, asked.batch, max_steps=asked.max_steps, now=asked.now)
+
+        return self.submit(job)
 
     def _next(self) -> None:
         job, future = self._queue.popleft()

@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import Final
 
-from pinfleet.cli import check, conform, inspect, run, serve
+from pinfleet.cli import check, conform, db, erase, inspect, run, serve
 from pinfleet.errors import AgentError
 
 _USAGE: Final = 2
@@ -14,7 +14,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command; return its exit code."""
     parser = argparse.ArgumentParser(prog="pinfleet-agent", description="Serves an agent's runs, and looks after them.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (serve, run, inspect, check, conform):
+    for command in (serve, run, inspect, check, conform, db, erase):
         command.add(commands)
     asked = parser.parse_args(argv)
     try:

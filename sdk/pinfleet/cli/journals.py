@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from pinfleet.errors import BadConfiguration
+from pinfleet.journal import opening
 from pinfleet.journal.interface import History, Journal, RunRow
 
 LOCAL: Final = Path(".pinfleet/journal.db")
@@ -16,8 +17,9 @@ def add_state(parser: argparse.ArgumentParser) -> None:
     """Declare --state."""
     parser.add_argument(
         "--state",
-        default=os.environ.get("PINFLEET_STATE_URL") or str(LOCAL),
-        help=f"the journal: a file, or a URL as in PINFLEET_STATE_URL (that, else {LOCAL})",
+        default=os.environ.get("PINFLEET_STATE_URL_FILE") or os.environ.get("PINFLEET_STATE_URL") or str(LOCAL),
+        help="the journal: a SQLite file, a URL of PostgreSQL, or a file that holds one, so that nobody else reads it "
+        f"(PINFLEET_STATE_URL_FILE or PINFLEET_STATE_URL, else {LOCAL})",
     )
 
 
@@ -27,12 +29,23 @@ def open_journal(state: str) -> Journal:
     Raises:
         BadConfiguration: There is none.
     """
-    from pinfleet.journal.sqlite import SqliteJournal  # noqa: PLC0415 - beside its use
+    return opening.open_journal(url_of(state))
 
-    path = Path(state.removeprefix("sqlite://"))
+
+def url_of(state: str) -> str | opening.UrlFile:
+    """Return what ``--state`` names: a URL of PostgreSQL, a file that holds one, or a SQLite file.
+
+    Raises:
+        BadConfiguration: There is no such file.
+    """
+    if state.startswith(opening.POSTGRES):
+        return state
+    path = Path(state.removeprefix("sqlite://")).absolute()
     if not path.is_file():
         raise BadConfiguration(f"there is no journal {path}; --state says where it is")
-    return SqliteJournal(path)
+    with path.open("rb") as file:
+        is_url = file.read(len("postgres")) == b"postgres"
+    return opening.UrlFile(path) if is_url else str(path)
 
 
 def read(state: str, words: str) -> tuple[RunRow, History]:

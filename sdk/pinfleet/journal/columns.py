@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from pinfleet.errors import Incompatible
 from pinfleet.identity import StepKey
 from pinfleet.journal.interface import (
     CallRow,
@@ -18,15 +19,12 @@ from pinfleet.journal.interface import (
     End,
     History,
     InboxRow,
+    Records,
     RunRow,
     StepRow,
     WaitRow,
 )
-
-FIND: Final = (
-    "SELECT * FROM run WHERE uid = {0} OR name = {0} OR ({0} = '' AND outcome IS NULL) ORDER BY created DESC LIMIT 1000"
-)
-"""Finds runs by one parameter, whose placeholder is the database's own."""
+from pinfleet.journal.verdicts import RunState
 
 INLINE_LIMIT: Final = 16_384
 """Larger results go to the blob table, so that reading a run's steps stays cheap."""
@@ -105,78 +103,107 @@ class Mapper:
 
     # -- from records --------------------------------------------------------------------------------------------
 
-    def open(self, stored: bytes | None) -> bytes | None:
-        """Open what may be absent."""
-        return None if stored is None else self.codec.open(stored)
+    def run(self, record: Record) -> RunState:
+        """Return what claims and refusals go by; the record has the partial result, which stands apart."""
+        return RunState(
+            epoch=record["epoch"], boot=record["boot"], state=record["state"], steps=record["steps"],
+            tokens=record["tokens"], end=self._end(record), partial=self._partial(record),
+        )  # fmt: skip
 
-    def end_of(self, run: Record) -> End | None:
-        """Return a run's end, if it has one."""
-        return None if run["outcome"] is None else End(run["state"], self.codec.open(run["outcome"]))
-
-    def run(self, record: Record) -> RunRow:
-        """Return a run."""
+    def run_row(self, record: Record) -> RunRow:
+        """Return a run for people."""
         return RunRow(
             uid=record["uid"], name=record["name"], version=record["version"], epoch=record["epoch"],
             pod=record["pod"], schema=record["schema"], segment=record["segment"], state=record["state"],
             steps=record["steps"], tokens=record["tokens"], created=_time(record["created"]),
-            claimed=_time(record["claimed"]), ended=_time(record["ended"]) if record["ended"] else None,
-            outcome=self.open(record["outcome"]),
+            claimed=_time(record["claimed"]), ended=_moment(record["ended"]),
+            outcome=self._open_if(record["outcome"], record["codec"]),
         )  # fmt: skip
 
-    def history(self, stored: Stored, segment: int, state: bytes | None) -> History:
-        """Return what the records of a run say."""
-        calls: dict[StepKey, CallRow] = {}
-        for record in stored.calls:
-            call = self._call(record, calls.get(_key(record)))
-            calls[call.key] = call
+    def history(self, stored: Stored, run: Record) -> History:
+        """Return what the records of a run's segment say."""
+        whole = self.records(stored)
         return History(
-            steps={row.key: row for row in map(self._step, stored.steps)},
-            waits={row.key: row for row in map(self._wait, stored.waits)},
-            calls=calls,
-            inbox={row.id: row for row in map(self._message, stored.inbox)},
-            decisions={row.request_hash: row for row in map(self._decision, stored.decisions)},
-            segment=segment,
-            state=self.open(state),
+            steps={row.key: row for row in whole.steps},
+            waits={row.key: row for row in whole.waits},
+            calls={row.key: row for row in whole.calls},  # by attempt: the last stays
+            inbox={row.id: row for row in whole.inbox},
+            decisions={row.request_hash: row for row in whole.decisions},
+            segment=run["segment"],
+            state=self._open_if(run["state"], run["state_codec"]),
         )
 
+    def records(self, stored: Stored) -> Records:
+        """Return what the records say, in their order."""
+        calls: list[CallRow] = []
+        first: dict[StepKey, CallRow] = {}
+        for record in stored.calls:
+            call = self._call(record, first.get(_key(record)))
+            first.setdefault(call.key, call)
+            calls.append(call)
+        return Records(
+            steps=tuple(map(self._step, stored.steps)),
+            calls=tuple(calls),
+            waits=tuple(map(self._wait, stored.waits)),
+            inbox=tuple(map(self._message, stored.inbox)),
+            decisions=tuple(map(self._decision, stored.decisions)),
+        )
+
+    def _open(self, record: Record, column: str) -> bytes:
+        """Open a column by the codec that the record names."""
+        name = record["codec"]
+        if name == self.codec.name:
+            return self.codec.open(record[column])
+        if name == "":
+            return bytes(record[column])
+        raise Incompatible(f"its rows are sealed by the codec {name!r}; this agent has {self.codec.name or 'none'!r}")
+
+    def _open_if(self, stored: bytes | None, codec: str) -> bytes | None:
+        return None if stored is None else self._open({"codec": codec, "stored": stored}, "stored")
+
+    def _end(self, run: Record) -> End | None:
+        return None if run["outcome"] is None else End(run["state"], self._open(run, "outcome"))
+
+    def _partial(self, run: Record) -> bytes | None:
+        return self._open_if(run["partial"], run["partial_codec"])
+
     def _step(self, record: Record) -> StepRow:
-        result = record["result"] if record["result"] is not None else record["data"]
         return StepRow(
-            key=_key(record), kind=record["kind"], status=record["status"],
-            arguments=self.codec.open(record["arguments"]), result=self.codec.open(result),
-            manifest=record["manifest"], attempt=record["attempt"], version=record["version"], pod=record["pod"],
-            epoch=record["epoch"], begun=_time(record["begun"]), committed=_time(record["committed"]),
+            key=_key(record), kind=record["kind"], status=record["status"], arguments=self._open(record, "arguments"),
+            result=self._open(record, "data" if record["result"] is None else "result"), manifest=record["manifest"],
+            attempt=record["attempt"], version=record["version"], pod=record["pod"], epoch=record["epoch"],
+            segment=record["segment"], begun=_time(record["begun"]), committed=_time(record["committed"]),
         )  # fmt: skip
 
-    def _call(self, record: Record, before: CallRow | None) -> CallRow:
+    def _call(self, record: Record, first: CallRow | None) -> CallRow:
         """Return an attempt; what the first one settled goes with it."""
+        sent = _moment(record["sent"])
         return CallRow(
-            key=_key(record), idempotency_key=before.idempotency_key if before else record["key"],
-            policy=record["policy"], attempt=record["attempt"], arguments=self.codec.open(record["arguments"]),
-            begun=_time(record["begun"]),
-            first_sent=(before and before.first_sent) or _moment(record["first_sent"]) or _moment(record["sent"]),
-            sent=_moment(record["sent"]), version=record["version"], pod=record["pod"], epoch=record["epoch"],
+            key=_key(record), idempotency_key=first.idempotency_key if first else record["key"],
+            policy=record["policy"], attempt=record["attempt"], arguments=self._open(record, "arguments"),
+            begun=_time(record["begun"]), sent=sent, version=record["version"], pod=record["pod"],
+            first_sent=(first and first.first_sent) or _moment(record["first_sent"]) or sent, epoch=record["epoch"],
         )  # fmt: skip
 
     def _wait(self, record: Record) -> WaitRow:
         return WaitRow(
-            key=_key(record), kind=record["kind"], request_hash=record["hash"] or "", shown=self.open(record["shown"]),
-            since=_time(record["since"]), until=_moment(record["until"]), answer=self.open(record["answer"]),
-            answered=_moment(record["answered"]),
+            key=_key(record), kind=record["kind"], request_hash=record["hash"] or "", since=_time(record["since"]),
+            shown=self._open_if(record["shown"], record["codec"]), until=_moment(record["until"]),
+            answer=self._open_if(record["answer"], record["codec"]), answered=_moment(record["answered"]),
         )  # fmt: skip
 
     def _message(self, record: Record) -> InboxRow:
         is_taken = record["taken_scope"] is not None
         taken_by = StepKey(record["taken_scope"], record["taken_name"], record["taken_n"]) if is_taken else None
         return InboxRow(
-            id=record["id"], number=record["number"], body=self.codec.open(record["body"]),
+            id=record["id"], number=record["number"], body=self._open(record, "body"),
             received=_time(record["received"]), taken_by=taken_by,
         )  # fmt: skip
 
     def _decision(self, record: Record) -> DecisionRow:
         return DecisionRow(
             request_hash=record["hash"], decision=record["decision"], by=record["by"], via=record["via"],
-            comment=self.codec.open(record["comment"]).decode(), at=_time(record["at"]),
+            comment=self._open(record, "comment").decode(), at=_time(record["at"]),
         )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from pinfleet import clock
 from pinfleet.errors import Fenced, Incompatible, JournalError, JournalRefused, RunStopped
-from pinfleet.journal.interface import Batch, Claim, ClaimResult, CommitResult, Journal, Owner, StepRow, WaitRow
+from pinfleet.journal.interface import Batch, Claim, ClaimResult, Commit, CommitResult, Journal, Owner, StepRow, WaitRow
 from pinfleet.journal.worker import JournalWorker
 
 _LOG: Final = logging.getLogger("pinfleet.journal")
@@ -129,7 +129,7 @@ class RunHandle:
         pause = 0.05
         while True:
             try:
-                return await asyncio.wrap_future(self._worker.submit(lambda journal: self._commit(journal, batch)))
+                return await asyncio.wrap_future(self._worker.commit(lambda: self._asked(batch)))
             except JournalRefused as err:
                 _LOG.critical("journal refused; this execution is over", extra={"run": self.run, "cause": str(err)})
                 return CommitResult("fenced", self.epoch, self.steps)
@@ -138,9 +138,9 @@ class RunHandle:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
-    def _commit(self, journal: Journal, batch: Batch) -> CommitResult:
-        owner = Owner(self.run, self.epoch)
-        return journal.commit(owner, batch, max_steps=self.max_steps, now=clock.now().wall)
+    def _asked(self, batch: Batch) -> Commit:
+        """Return what is asked for; called in the journal's thread, where ``claim`` raises the epoch."""
+        return Commit(Owner(self.run, self.epoch), batch, self.max_steps, clock.now().wall)
 
     def _judge(self, result: CommitResult, batch: Batch) -> None:
         if result.status == "committed":

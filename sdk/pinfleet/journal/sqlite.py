@@ -5,28 +5,30 @@ once, so each call is one BEGIN IMMEDIATE transaction that updates the run's row
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Final, TypeVar
 
 from pinfleet.errors import JournalRefused, JournalUnavailable
-from pinfleet.journal import sqlite_rows, sqlite_schema
-from pinfleet.journal.columns import FIND, Mapper
+from pinfleet.journal import reading, sqlite_rows, sqlite_schema
+from pinfleet.journal.columns import Mapper
 from pinfleet.journal.filesystem import require_local
 from pinfleet.journal.interface import (
     Batch,
     Claim,
     ClaimResult,
     Codec,
+    Commit,
     CommitResult,
     History,
     Owner,
     PlainCodec,
+    Records,
     RunRow,
 )
-from pinfleet.journal.refusal import RunState, why_not
+from pinfleet.journal.verdicts import judge_claim, why_not
 from pinfleet.rules import ALL, Rules
 
 _REFUSED: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_AUTH")
@@ -61,24 +63,50 @@ class SqliteJournal:
 
     def load(self, run: str) -> History:
         """Read what the run did; see ``Journal``."""
-        return self._transaction(lambda db: sqlite_rows.history(db, self._mapper, run), begin="BEGIN")
+        return self._transaction(lambda db: reading.history(_asking(db), self._mapper, run), begin="BEGIN")
+
+    def load_whole(self, run: str) -> Records:
+        """Read all that the run ever did; see ``Journal``."""
+        return self._transaction(lambda db: reading.records(_asking(db), self._mapper, run), begin="BEGIN")
 
     def find(self, words: str = "") -> tuple[RunRow, ...]:
-        """Find runs; see ``Journal``."""
-        return self._transaction(
-            lambda db: tuple(map(self._mapper.run, db.execute(FIND.format("?1"), (words,)))), begin="BEGIN"
-        )
+        """Return runs; see ``Journal``."""
+        return self._transaction(lambda db: reading.find(_asking(db), self._mapper, words), begin="BEGIN")
+
+    def prune(self, before: datetime, limit: int) -> int:
+        """Delete what ended runs did; see ``Journal``."""
+        return self._transaction(lambda db: reading.prune(_asking(db), before, limit))
+
+    def erase(self, run: str) -> bool:
+        """Delete what a run holds; see ``Journal``. Its text is overwritten in the file too."""
+
+        def erase(db: sqlite3.Connection) -> bool:
+            db.execute("PRAGMA secure_delete = ON")
+            return reading.erase(_asking(db), self._mapper, run)
+
+        is_erased = self._transaction(erase)
+        self._transaction(lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall(), begin=None)
+        return is_erased
 
     def commit(self, owner: Owner, batch: Batch, *, max_steps: int, now: datetime) -> CommitResult:
         """Commit a batch; see ``Journal``."""
+        asked = Commit(owner, batch, max_steps, now)
         try:
-            return self._transaction(lambda db: self._commit(db, owner, batch, max_steps, now))
+            return self._transaction(lambda db: self._commit(db, asked))
         except _NotCommitted:
-            return self._transaction(lambda db: self._why_not(db, owner, batch, max_steps), begin="BEGIN")
+            return self._transaction(lambda db: self._why_not(db, asked), begin="BEGIN")
+
+    def commit_all(self, commits: Sequence[Commit]) -> list[CommitResult]:
+        """Commit batches of several runs; see ``Journal``."""
+        found = self._transaction(lambda db: [self._commit_apart(db, asked) for asked in commits])
+        if None not in found:
+            return [result for result in found if result is not None]
+        pairs = list(zip(commits, found, strict=True))
+        return self._transaction(lambda db: [r or self._why_not(db, asked) for asked, r in pairs], begin="BEGIN")
 
     def check(self) -> None:
-        """Raise unless the database answers."""
-        self._transaction(lambda db: db.execute("SELECT value FROM meta WHERE key = 'major'").fetchone(), begin="BEGIN")
+        """Raise unless the database answers and takes a write."""
+        self._transaction(lambda db: db.execute("UPDATE meta SET value = value WHERE key = 'minor'"))
 
     def close(self) -> None:
         """Close the file."""
@@ -89,41 +117,38 @@ class SqliteJournal:
     # -- claim ---------------------------------------------------------------------------------------------------
 
     def _claim(self, db: sqlite3.Connection, claim: Claim) -> ClaimResult:
-        before = db.execute("SELECT * FROM run WHERE uid = ?", (claim.run,)).fetchone()
-        if before is not None and before["outcome"] is not None and self._rules.terminal_answer:
-            return ClaimResult("ended", before["epoch"], before["steps"], self._mapper.end_of(before))
-        won = db.execute(
-            """INSERT INTO run (uid, name, version, epoch, boot, pod, schema, state, codec, created, claimed)
-               VALUES (:run, :name, :version, :epoch, :boot, :pod, :schema, 'running', :codec, :now, :now)
-               ON CONFLICT (uid) DO UPDATE SET epoch = :epoch, boot = :boot, pod = :pod, version = :version,
-                   schema = :schema, state = 'running', claimed = :now, outcome = NULL
-               WHERE run.epoch < :epoch RETURNING *""",
-            {
-                "run": claim.run, "name": claim.name, "version": claim.version, "epoch": claim.epoch,
-                "boot": claim.boot, "pod": claim.pod, "schema": claim.schema, "codec": self._mapper.codec.name,
-                "now": claim.now.isoformat(),
-            },
-        ).fetchone()  # fmt: skip
-        if won is not None:
-            is_ours = before is not None and before["boot"] == claim.boot and before["epoch"] == claim.held
-            return self._claimed(db, won, continues=is_ours and before["state"] == "running")
-        is_mine = before["epoch"] == claim.epoch and (before["boot"] == claim.boot or not self._rules.boot)
-        if not is_mine:
-            return ClaimResult("fenced", before["epoch"], before["steps"])
-        if before["state"] == "parked":
-            return ClaimResult("parked", claim.epoch, before["steps"])
-        return self._claimed(db, before, continues=claim.held == claim.epoch)
-
-    def _claimed(self, db: sqlite3.Connection, run: sqlite3.Row, *, continues: bool) -> ClaimResult:
-        partial = self._mapper.open(sqlite_rows.kept(db, run["uid"], "partial"))
-        return ClaimResult("claimed", run["epoch"], run["steps"], None, continues, run["tokens"], partial)
+        before = reading.state_of(_asking(db), self._mapper, claim.run)
+        won = None
+        if before is None or before.end is None or not self._rules.terminal_answer:
+            won = db.execute(
+                """INSERT INTO run (uid, name, version, epoch, boot, pod, schema, state, codec, created, claimed)
+                   VALUES (:run, :name, :version, :epoch, :boot, :pod, :schema, 'running', :codec, :now, :now)
+                   ON CONFLICT (uid) DO UPDATE SET epoch = :epoch, boot = :boot, pod = :pod, version = :version,
+                       schema = :schema, state = 'running', codec = :codec, claimed = :now, outcome = NULL
+                   WHERE run.epoch < :epoch RETURNING 1""",
+                {
+                    "run": claim.run, "name": claim.name, "version": claim.version, "epoch": claim.epoch,
+                    "boot": claim.boot, "pod": claim.pod, "schema": claim.schema, "codec": self._mapper.codec.name,
+                    "now": claim.now.isoformat(),
+                },
+            ).fetchone()  # fmt: skip
+        return judge_claim(claim, before, won=won is not None, rules=self._rules)
 
     # -- commit --------------------------------------------------------------------------------------------------
 
-    def _commit(
-        self, db: sqlite3.Connection, owner: Owner, batch: Batch, max_steps: int, now: datetime
-    ) -> CommitResult:
-        end = batch.end
+    def _commit_apart(self, db: sqlite3.Connection, asked: Commit) -> CommitResult | None:
+        """Commit a batch inside a transaction of several; None, and nothing of it written, if it is refused."""
+        db.execute("SAVEPOINT apart")
+        try:
+            return self._commit(db, asked)
+        except _NotCommitted:
+            db.execute("ROLLBACK TO apart")
+            return None
+        finally:
+            db.execute("RELEASE apart")
+
+    def _commit(self, db: sqlite3.Connection, asked: Commit) -> CommitResult:
+        owner, batch, end = asked.owner, asked.batch, asked.batch.end
         fence = "AND epoch = :epoch AND state = 'running'" if self._rules.fence else ""
         row = db.execute(
             f"""UPDATE run SET steps = steps + :counted, tokens = tokens + :tokens, segment = segment + :restarts,
@@ -131,10 +156,11 @@ class SqliteJournal:
                 WHERE uid = :run {fence} AND (:counted = 0 OR steps + :counted <= :max)
                 RETURNING steps, tokens, epoch, segment - :restarts AS segment, version, pod""",  # noqa: S608 - the fence is one of two constants
             {
-                "run": owner.run, "epoch": owner.epoch, "counted": batch.counted, "max": max_steps,
+                "run": owner.run, "epoch": owner.epoch, "counted": batch.counted, "max": asked.max_steps,
                 "tokens": batch.tokens, "restarts": batch.restart is not None,
                 "state": end.state if end else "parked" if batch.parks else "running",
-                "outcome": self._mapper.seal(end.outcome) if end else None, "ended": now.isoformat() if end else None,
+                "outcome": self._mapper.seal(end.outcome) if end else None,
+                "ended": asked.now.isoformat() if end else None,
             },
         ).fetchone()  # fmt: skip
         if row is None:
@@ -146,29 +172,21 @@ class SqliteJournal:
             raise _NotCommitted from None
         return CommitResult("committed", row["epoch"], row["steps"], end, row["tokens"])
 
-    def _why_not(self, db: sqlite3.Connection, owner: Owner, batch: Batch, max_steps: int) -> CommitResult:
+    def _why_not(self, db: sqlite3.Connection, asked: Commit) -> CommitResult:
         """Say why a batch was refused; it may be one whose COMMIT had no answer, and that is durable."""
-        run = db.execute("SELECT * FROM run WHERE uid = ?", (owner.run,)).fetchone()
-        if run is None:
-            return CommitResult("fenced", 0, 0)
-        rows = [
-            db.execute(
-                "SELECT epoch, attempt FROM step WHERE run = ? AND scope = ? AND name = ? AND n = ?",
-                (owner.run, *step.key),
-            ).fetchone()
-            for step in batch.steps
-        ]
-        recorded = [None if row is None else (row["epoch"], row["attempt"]) for row in rows]
-        partial = self._mapper.open(sqlite_rows.kept(db, owner.run, "partial"))
-        found = RunState(run["epoch"], run["state"], run["steps"], run["tokens"], self._mapper.end_of(run), partial)
-        return why_not(owner, batch, max_steps, found, recorded)
+        ask = _asking(db)
+        recorded = reading.standing(ask, asked.owner.run, asked.batch.steps)
+        run = reading.state_of(ask, self._mapper, asked.owner.run)
+        return why_not(asked.owner, asked.batch, asked.max_steps, run, recorded)
 
     # -- connection ----------------------------------------------------------------------------------------------
 
-    def _transaction(self, work: Callable[[sqlite3.Connection], _T], begin: str = "BEGIN IMMEDIATE") -> _T:
+    def _transaction(self, work: Callable[[sqlite3.Connection], _T], begin: str | None = "BEGIN IMMEDIATE") -> _T:
         with self._errors():
             db = self._connection or self._open()
             try:
+                if begin is None:
+                    return work(db)
                 db.execute(begin)
                 result = work(db)
                 db.execute("COMMIT")
@@ -212,3 +230,10 @@ class SqliteJournal:
 
 class _NotCommitted(Exception):
     """The batch was refused; the transaction is rolled back and the reason is read after it."""
+
+
+def _asking(db: sqlite3.Connection) -> reading.Ask:
+    """Return what runs the shared SQL on a connection."""
+    return lambda queries: [
+        db.execute(text, [sqlite_rows.plain(value) for value in values]).fetchall() for text, values in queries
+    ]

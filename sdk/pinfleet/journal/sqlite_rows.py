@@ -1,11 +1,11 @@
-"""The SQL of rows on SQLite: inserts, upserts and what a run's history reads. Called inside a transaction."""
+"""The SQL of a batch's rows on SQLite; called inside its transaction."""
 
 import sqlite3
 from datetime import datetime
 from typing import Any, Final
 
-from pinfleet.journal.columns import Columns, Mapper, Stored
-from pinfleet.journal.interface import Batch, History, Owner
+from pinfleet.journal.columns import Columns, Mapper
+from pinfleet.journal.interface import Batch, Owner
 
 _STEP: Final = """
     INTO step (run, scope, name, n, segment, kind, status, arguments, result, blob, manifest, epoch, attempt, version,
@@ -60,46 +60,26 @@ def write(
         if large is not None:
             blob = (owner.run, columns["blob"], large)
             db.execute("INSERT OR IGNORE INTO blob (run, hash, data) VALUES (?, ?, ?)", blob)
-        db.execute(("INSERT OR REPLACE" if replaces else "INSERT") + _STEP, _bound(columns | own))
+        db.execute(("INSERT OR REPLACE" if replaces else "INSERT") + _STEP, bound(columns | own))
     for call in batch.calls:
-        db.execute(_CALL, _bound(mapper.call(call) | own))
+        db.execute(_CALL, bound(mapper.call(call) | own))
     for wait in batch.waits:
-        db.execute(_WAIT, _bound(mapper.wait(wait) | own))
+        db.execute(_WAIT, bound(mapper.wait(wait) | own))
     for message in batch.inbox:
-        db.execute(_MESSAGE, _bound(mapper.message(message) | own))
+        db.execute(_MESSAGE, bound(mapper.message(message) | own))
     for decision in batch.decisions:
-        db.execute(_DECISION, _bound(mapper.decision(decision) | own))
+        db.execute(_DECISION, bound(mapper.decision(decision) | own))
     for what, data in (("partial", batch.partial), ("state", batch.restart)):
         if data is not None:
             values = {"what": what, "data": mapper.codec.seal(data), "codec": mapper.codec.name}
             db.execute(_KEPT, values | own)
 
 
-def history(db: sqlite3.Connection, mapper: Mapper, run: str) -> History:
-    """Read the segment that a run is in."""
-    found = db.execute("SELECT segment FROM run WHERE uid = ?", (run,)).fetchone()
-    if found is None:
-        return History()
-    here = (run, found["segment"])
-    stored = Stored(
-        steps=db.execute(
-            """SELECT step.*, blob.data FROM step LEFT JOIN blob ON blob.run = step.run AND blob.hash = step.blob
-               WHERE step.run = ? AND segment = ?""", here),
-        calls=db.execute("SELECT * FROM call WHERE run = ? AND segment = ? ORDER BY attempt", here),
-        waits=db.execute("SELECT * FROM wait WHERE run = ? AND segment = ?", here),
-        inbox=db.execute(
-            "SELECT * FROM inbox WHERE run = ? AND coalesce(taken_segment, ?) = ?2 ORDER BY number, id", here),
-        decisions=db.execute("SELECT * FROM decision WHERE run = ?", (run,)),
-    )  # fmt: skip
-    return mapper.history(stored, found["segment"], kept(db, run, "state"))
+def bound(columns: Columns) -> dict[str, Any]:
+    """Return columns as SQLite holds them."""
+    return {key: plain(value) for key, value in columns.items()}
 
 
-def kept(db: sqlite3.Connection, run: str, what: str) -> bytes | None:
-    """Return what a run keeps beside its rows, sealed; None if it keeps nothing of that name."""
-    row = db.execute("SELECT data FROM kept WHERE run = ? AND what = ?", (run, what)).fetchone()
-    return None if row is None else row["data"]
-
-
-def _bound(columns: Columns) -> dict[str, Any]:
-    """Return columns as SQLite holds them: a time is text."""
-    return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in columns.items()}
+def plain(value: Any) -> Any:
+    """Return a value as SQLite holds it: a time is text."""
+    return value.isoformat() if isinstance(value, datetime) else value

@@ -123,6 +123,7 @@ NEW_TABLES: Final = (
 
 NEW_COLUMNS: Final = (
     ("run", "tokens", "INTEGER NOT NULL DEFAULT 0"),
+    ("run", "pruned", "TEXT"),
     ("call", "segment", "INTEGER NOT NULL DEFAULT 1"),
     ("call", "arguments", "BLOB NOT NULL DEFAULT x''"),
     ("call", "begun", "TEXT NOT NULL DEFAULT ''"),
@@ -135,6 +136,11 @@ NEW_COLUMNS: Final = (
     ("inbox", "taken_segment", "INTEGER"),
 )
 """What each minor after the first added; a new database takes the same way."""
+
+INDEXES: Final = (
+    "run_ended ON run (ended) WHERE ended IS NOT NULL AND pruned IS NULL",
+    "run_pruned ON run (pruned) WHERE pruned IS NOT NULL",
+)
 
 
 def prepare(db: sqlite3.Connection, path: Path) -> None:
@@ -157,6 +163,8 @@ def prepare(db: sqlite3.Connection, path: Path) -> None:
         there = {row["name"] for row in db.execute(f"PRAGMA table_info({table})")}
         if column not in there:
             db.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+    for index in INDEXES:
+        db.execute(f"CREATE INDEX IF NOT EXISTS {index}")
     db.execute("INSERT OR IGNORE INTO meta VALUES ('major', ?)", (str(MAJOR),))
     db.execute("INSERT OR REPLACE INTO meta VALUES ('minor', ?)", (str(MINOR),))
     db.execute("COMMIT")

@@ -10,18 +10,17 @@ from pinfleet.journal.interface import (
     Claim,
     ClaimResult,
     CommitResult,
-    History,
     Journal,
     Owner,
-    RunRow,
     StepRow,
     WaitRow,
 )
+from pinfleet.journal.wrapped import WrappedJournal
 
 _WIDTH = 100
 
 
-class TracedJournal:
+class TracedJournal(WrappedJournal):
     """A journal that says what is committed through it.
 
     Args:
@@ -30,7 +29,8 @@ class TracedJournal:
     """
 
     def __init__(self, journal: Journal, say: Callable[[str], None]) -> None:
-        self._journal, self._say = journal, say
+        super().__init__(journal)
+        self._say = say
         self._names: dict[str, str] = {}
 
     def claim(self, claim: Claim) -> ClaimResult:
@@ -43,14 +43,6 @@ class TracedJournal:
             self._say(f"{claim.name}: has ended before, {result.end.state}: {short(result.end.outcome)}")
         return result
 
-    def load(self, run: str) -> History:
-        """Read what the run did; see ``Journal``."""
-        return self._journal.load(run)
-
-    def find(self, words: str = "") -> tuple[RunRow, ...]:
-        """Find runs; see ``Journal``."""
-        return self._journal.find(words)
-
     def commit(self, owner: Owner, batch: Batch, *, max_steps: int, now: datetime) -> CommitResult:
         """Commit a batch, and say what was in it; see ``Journal``."""
         result = self._journal.commit(owner, batch, max_steps=max_steps, now=now)
@@ -58,10 +50,6 @@ class TracedJournal:
             for line in lines_of(batch, now):
                 self._say(f"{self._names.get(owner.run, owner.run)}: {line}")
         return result
-
-    def check(self) -> None:
-        """Raise unless the database answers."""
-        self._journal.check()
 
     def close(self) -> None:
         """Let the database go."""

@@ -25,7 +25,8 @@ from pinfleet import clock
 from pinfleet.agent import Agent
 from pinfleet.config import Settings
 from pinfleet.errors import BadConfiguration, JournalRefused, JournalUnavailable
-from pinfleet.journal.sqlite import SqliteJournal
+from pinfleet.journal.opening import open_journal
+from pinfleet.journal.retention import prune_for_ever
 from pinfleet.journal.worker import JournalWorker
 from pinfleet.pod.driver import PodDriver
 from pinfleet.pod.machine import PodMachine
@@ -60,12 +61,12 @@ def serve(agent: Agent, settings: Settings, rules: Rules) -> int:
     """
     if rules.off:
         _LOG.critical("UNSAFE: rules are off; runs can be lost or done twice", extra={"off": list(rules.off)})
-    journal = SqliteJournal(settings.journal, rules=rules)
+    journal, reader = (open_journal(settings.state, rules=rules, codec=agent.codec) for _ in range(2))
     try:
         journal.check()
     except JournalUnavailable as err:
         _LOG.warning("not ready", extra={"cause": str(err)})
-    worker = JournalWorker(journal)
+    worker = JournalWorker(journal, reader)
     PROCESS.serves = True
     return asyncio.run(_author(agent, settings, rules, worker))
 
@@ -137,11 +138,13 @@ async def _server(agent: Agent, settings: Settings, rules: Rules, worker: Journa
         raise BadConfiguration(f"cannot listen on {settings.host} port {settings.port}: {err}") from err
     _LOG.info("serving", extra={"agent": agent.name, "boot": machine.boot, "address": runner.addresses[0]})
     ticking = asyncio.ensure_future(_tick(driver))
+    pruning = asyncio.ensure_future(prune_for_ever(worker, settings.retention_seconds))
     await told.wait()
     if shared.failure:
         raise shared.failure[0]
     code = await _drain(driver, settings.drain_grace_seconds)
     ticking.cancel()
+    pruning.cancel()
     driver.wake()
     await runner.cleanup()
     return code

@@ -90,7 +90,7 @@ class Runner:
     async def _load(self, uid: str) -> History:
         while True:
             try:
-                return await asyncio.wrap_future(self._worker.submit(lambda journal: journal.load(uid)))
+                return await asyncio.wrap_future(self._worker.read(lambda journal: journal.load(uid)))
             except JournalRefused:
                 raise
             except JournalError as err:

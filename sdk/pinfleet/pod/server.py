@@ -50,6 +50,7 @@ class PodServer:
         self._rules = rules
         self._checked_at = float("-inf")
         self._is_journal_up = False
+        self._journal_said = "the database was not asked yet"
 
     def app(self) -> web.Application:
         """Return the application."""
@@ -111,7 +112,7 @@ class PodServer:
         if self._machine.is_draining:
             return self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "draining", "this pod takes no new runs")
         if not await self._journal_answers():
-            return self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "journal_unavailable", "the database does not answer")
+            return self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "journal_unavailable", self._journal_said)
         return self._identity(HTTPStatus.OK)
 
     async def _state(self, request: web.Request) -> web.Response:
@@ -163,7 +164,8 @@ class PodServer:
                 self._is_journal_up = True
             except (JournalError, TimeoutError) as err:
                 self._is_journal_up = False
-                _LOG.warning("not ready", extra={"cause": str(err) or "the database is slow"})
+                self._journal_said = str(err) or "the database is slow"
+                _LOG.warning("not ready", extra={"cause": self._journal_said})
         return self._is_journal_up
 
     def _identity(self, status: HTTPStatus) -> web.Response:

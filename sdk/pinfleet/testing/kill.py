@@ -7,7 +7,7 @@ call of a tool has one key.
 
 import asyncio
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,8 +21,9 @@ from pinfleet.calling import AGAIN
 from pinfleet.declared import ToolSpec
 from pinfleet.errors import JournalRefused
 from pinfleet.identity import StepKey
-from pinfleet.journal.interface import Batch, Claim, ClaimResult, CommitResult, History, Journal, Owner, RunRow
+from pinfleet.journal.interface import Batch, Claim, ClaimResult, CommitResult, History, Journal, Owner
 from pinfleet.journal.sqlite import SqliteJournal
+from pinfleet.journal.wrapped import WrappedJournal
 from pinfleet.rules import ALL, Rules
 from pinfleet.testing.fleet import Fleet
 from pinfleet.testing.run import Run
@@ -128,7 +129,7 @@ class _Seen:
     in_doubt: bool  # a call ended as unknown, or a person is asked what became of it
 
 
-class _Mortal:
+class _Mortal(WrappedJournal):
     """A pod's journal that goes with the pod.
 
     Args:
@@ -142,16 +143,12 @@ class _Mortal:
     def __init__(
         self, journal: Journal, kill: Kill | None, before: Callable[[], int], tell: Tell, die: Callable[[], None] | None
     ) -> None:
-        self._journal = journal
+        super().__init__(journal)
         self._kill = kill
         self._before = before
         self._tell = tell
         self._die = die
         self._is_gone = False
-
-    def find(self, words: str = "") -> tuple[RunRow, ...]:
-        """Find runs; see ``Journal``."""
-        return self._journal.find(words)
 
     def commit(self, owner: Owner, batch: Batch, *, max_steps: int, now: datetime) -> CommitResult:
         """Commit, unless the pod is gone."""
@@ -168,10 +165,6 @@ class _Mortal:
             self._go()
         return result
 
-    def commit_all(self, commits: Sequence[Any]) -> list[CommitResult]:
-        """Commit one after the other: the pod may go between any two."""
-        return [self.commit(each.owner, each.batch, max_steps=each.max_steps, now=each.now) for each in commits]
-
     def claim(self, claim: Claim) -> ClaimResult:
         """Claim, unless the pod is gone."""
         self._require_alive()
@@ -181,14 +174,6 @@ class _Mortal:
         """Load, unless the pod is gone."""
         self._require_alive()
         return self._journal.load(run)
-
-    def check(self) -> None:
-        """Check."""
-        self._journal.check()
-
-    def close(self) -> None:
-        """Close."""
-        self._journal.close()
 
     def _go(self) -> None:
         if self._die is not None:

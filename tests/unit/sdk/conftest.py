@@ -9,6 +9,8 @@ import pytest
 from pinfleet.agent import Agent
 from pinfleet.journal.sqlite import SqliteJournal
 from pinfleet.rules import ALL
+from tests.postgres import PostgresServer
+from tests.unit.sdk.fleets import Fleet
 from tests.unit.sdk.inline_pod import InlinePod
 from tests.unit.sdk.served_pod import ServedPod
 
@@ -21,7 +23,9 @@ def make_pod(tmp_path: Path) -> Iterator[MakePod]:
     made: list[InlinePod] = []
 
     def make(agent: Agent, **settings: Any) -> InlinePod:
-        journal = SqliteJournal(tmp_path / "journal.db", rules=settings.get("rules", ALL), busy_seconds=0.2)
+        journal = settings.pop("journal", None) or SqliteJournal(
+            tmp_path / "journal.db", rules=settings.get("rules", ALL), busy_seconds=0.2
+        )
         pod = InlinePod(agent, journal, **settings)
         made.append(pod)
         return pod
@@ -55,3 +59,18 @@ def inert_pod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedPod]:
     pod = ServedPod(tmp_path_factory.mktemp("inert"))
     yield pod
     pod.kill()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """Start a PostgreSQL server for the tests that leave it as it is."""
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture
+def fleet(postgres: PostgresServer) -> Iterator[Fleet]:
+    """Prepare a fleet's schema on the shared server."""
+    made = Fleet(postgres)
+    yield made
+    made.close()

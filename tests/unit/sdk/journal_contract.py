@@ -10,18 +10,25 @@ from pinfleet.journal.interface import (
     Batch,
     CallRow,
     Claim,
+    Commit,
     CommitResult,
     DecisionRow,
     End,
     InboxRow,
     Journal,
     Owner,
+    RunRow,
     StepRow,
     WaitRow,
 )
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 DONE = End("succeeded", b'{"result":1}')
+
+
+def later(minutes: float) -> datetime:
+    """Return a time after NOW."""
+    return NOW + timedelta(minutes=minutes)
 
 
 def claim(epoch: int = 1, *, boot: str = "boot-1", run: str = "r1", held: int | None = None) -> Claim:
@@ -354,6 +361,120 @@ class JournalContract:
         assert (history.calls, history.inbox, history.decisions, history.segment) == ({}, {}, {}, 1)
         result = journal.claim(claim(2))
         assert (result.tokens, result.partial) == (0, None)
+
+    def test_group(self, journal: Journal) -> None:
+        """Batches that are committed together stand together, also two of one run; those that are refused drop out."""
+        for run in ("r1", "r2", "r3", "r4"):
+            journal.claim(claim(1, run=run))
+        commit(journal, Batch(steps=(step(result=b"9"),)), run="r3")
+        journal.claim(claim(2, boot="boot-2", run="r2"))
+        asked = [
+            Commit(Owner("r1", 1), Batch(steps=(step(1),)), 9, NOW),
+            Commit(Owner("r2", 1), Batch(steps=(step(1),), partial=b"1"), 9, NOW),  # fenced
+            Commit(Owner("r3", 1), Batch(steps=(step(attempt=7),)), 9, NOW),  # taken
+            Commit(Owner("r1", 1), Batch(steps=(step(2),), end=DONE), 9, NOW),
+            Commit(Owner("r4", 1), Batch(steps=(step(1),)), 0, NOW),  # limit
+        ]
+        found = [result.status for result in journal.commit_all(asked)]
+        assert found == ["committed", "fenced", "taken", "committed", "limit"]
+        recorded = {run: len(journal.load(run).steps) for run in ("r1", "r2", "r3", "r4")}
+        assert recorded == {"r1": 2, "r2": 0, "r3": 1, "r4": 0}
+        assert journal.load("r3").steps[step().key].result == b"9"
+
+    def test_group_without_refusals(self, journal: Journal) -> None:
+        """A group of good batches is committed, and again where its COMMIT had no answer."""
+        for run in ("r1", "r2"):
+            journal.claim(claim(1, run=run))
+        asked = [Commit(Owner(run, 1), Batch(steps=(step(),)), 9, NOW) for run in ("r1", "r2")]
+        for _ in range(2):
+            assert [(r.status, r.steps) for r in journal.commit_all(asked)] == [("committed", 1)] * 2
+
+    def test_taken_up_after_close(self, journal: Journal) -> None:
+        """A journal that was let go is taken up by the next call."""
+        journal.claim(claim(1))
+        journal.close()
+        assert commit(journal, Batch(steps=(step(),))).steps == 1
+
+    def test_row_twice_in_a_batch(self, journal: Journal) -> None:
+        """A wait that begins and ends in one batch is one row with its answer; so are calls and messages."""
+        journal.claim(claim(1))
+        answered = replace(wait(), answer=b"1", answered=NOW)
+        taken = message(1, taken_by=wait().key)
+        rows = Batch(calls=(call(sent=None), call()), waits=(wait(), answered), inbox=(message(1), taken))
+        commit(journal, rows)
+        history = journal.load("r1")
+        assert history.waits == {wait().key: answered}
+        assert (history.inbox, history.calls[call().key].sent) == ({"m1": taken}, NOW)
+
+    def test_find(self, journal: Journal) -> None:
+        """Runs are found by uid or name, the newest first; the open ones without words."""
+        for number, run in enumerate(("r1", "r2", "r3")):
+            journal.claim(replace(claim(1, run=run), name="support" if run != "r3" else "other", now=later(number)))
+        commit(journal, Batch(end=DONE, steps=(step(),), partial=b"2"), run="r2")
+        assert [run.uid for run in journal.find("support")] == ["r2", "r1"]
+        assert [run.uid for run in journal.find("")] == ["r3", "r1"]
+        assert journal.find("unknown") == ()
+        assert journal.find("r2") == (
+            RunRow(
+                uid="r2", name="support", version="v1", epoch=1, pod="pod-1", schema=1, segment=1, state="succeeded",
+                steps=1, tokens=0, created=later(1), claimed=later(1), ended=NOW, outcome=DONE.outcome,
+            ),
+        )  # fmt: skip
+
+    def test_load_whole(self, journal: Journal) -> None:
+        """All segments and every attempt are there for people."""
+        journal.claim(claim(1))
+        commit(journal, Batch(steps=(step(1),), calls=(call(),), inbox=(message(),), restart=b"{}"))
+        commit(journal, Batch(steps=(step(2),), calls=(call(attempt=2, key="key-2"),), waits=(wait(),)))
+        whole = journal.load_whole("r1")
+        assert [(row.key.n, row.segment) for row in whole.steps] == [(1, 1), (2, 2)]
+        assert [(row.attempt, row.idempotency_key) for row in whole.calls] == [(1, "key-1"), (2, "key-1")]
+        assert (len(whole.waits), len(whole.inbox), whole.decisions) == (1, 1, ())
+
+    def everything(self, journal: Journal, run: str, ended: datetime | None) -> None:
+        """Give a run a row in every table, and an end."""
+        journal.claim(replace(claim(1, run=run), name="ann's"))
+        decision = DecisionRow(request_hash="abc", decision="Approve", by="ann", at=NOW)
+        large = step(result=b'"' + b"x" * 100_000 + b'"')
+        rows = Batch(
+            steps=(large,), calls=(call(),), waits=(wait(),), inbox=(message(),), decisions=(decision,), partial=b"1",
+            end=DONE if ended else None,
+        )  # fmt: skip
+        journal.commit(Owner(run, 1), rows, max_steps=9, now=ended or NOW)
+
+    def test_prune(self, journal: Journal) -> None:
+        """What runs did goes with their retention, in small batches; that they ended stays, open runs stay whole."""
+        for number in range(3):
+            self.everything(journal, f"r{number}", later(number))
+        self.everything(journal, "young", later(60))
+        self.everything(journal, "open", None)
+        assert [journal.prune(later(50), 2) for _ in range(3)] == [2, 1, 0]
+        for run, rows in (("r0", 0), ("r1", 0), ("r2", 0), ("young", 1), ("open", 1)):
+            whole = journal.load_whole(run)
+            found = {len(whole.steps), len(whole.calls), len(whole.waits), len(whole.inbox), len(whole.decisions)}
+            assert found == {rows}, run
+        assert journal.claim(claim(2, run="r0")).status == "ended"
+        assert journal.claim(claim(2, run="open")).partial == b"1"
+
+    def test_prune_forgets_at_last(self, journal: Journal) -> None:
+        """Long after what it did, a run's own row goes too."""
+        self.everything(journal, "r1", NOW)
+        journal.prune(later(1), 9)
+        journal.prune(later(2), 9)
+        assert len(journal.find("r1")) == 1
+        journal.prune(later(24 * 60 * 31), 9)
+        assert journal.find("r1") == ()
+
+    def test_erase(self, journal: Journal) -> None:
+        """Nothing of an ended run is left but that it ended; an open or unknown one is not erased."""
+        self.everything(journal, "r1", NOW)
+        self.everything(journal, "r2", None)
+        assert [journal.erase(run) for run in ("r1", "r2", "r3")] == [True, False, False]
+        (found,) = journal.find("r1")
+        assert (found.name, found.state, found.outcome) == ("", "succeeded", b"{}")
+        assert journal.load_whole("r1").steps == ()
+        assert journal.claim(claim(2, run="r1")).status == "ended"
+        assert len(journal.load("r2").steps) == 1
 
     def test_check(self, journal: Journal) -> None:
         """A database that answers is fine."""

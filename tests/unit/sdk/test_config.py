@@ -9,6 +9,7 @@ import pytest
 from pinfleet import cli, config, logs, rules
 from pinfleet.cli import serve
 from pinfleet.errors import BadConfiguration, BadDeclaration
+from pinfleet.journal.opening import UrlFile
 
 GOOD = {
     "PINFLEET_FLEET": "f",
@@ -21,12 +22,24 @@ GOOD = {
 }
 
 
-@pytest.mark.parametrize("url", [GOOD["PINFLEET_STATE_URL"], "/var/lib/pinfleet/state/journal.db"])
-def test_journal_path(url: str) -> None:
-    """The journal's place is a sqlite URL or, the same, a bare absolute path."""
-    assert config.from_environment(GOOD | {"PINFLEET_STATE_URL": url}).journal == Path(
-        "/var/lib/pinfleet/state/journal.db"
-    )
+@pytest.mark.parametrize(
+    "url", [GOOD["PINFLEET_STATE_URL"], "/var/lib/pinfleet/state/journal.db", "postgresql://u:p@h/d"]
+)
+def test_state_url(url: str) -> None:
+    """The journal's place is a sqlite URL, a bare absolute path, or a URL of PostgreSQL."""
+    assert config.from_environment(GOOD | {"PINFLEET_STATE_URL": url}).state == url
+
+
+def test_state_url_file() -> None:
+    """A file with the URL goes before the URL: it comes from a Secret."""
+    found = config.from_environment(GOOD | {"PINFLEET_STATE_URL_FILE": "/s/url"})
+    assert found.state == UrlFile(Path("/s/url"))
+
+
+def test_retention() -> None:
+    """Nothing is pruned unless a retention is given."""
+    assert config.from_environment(GOOD).retention_seconds is None
+    assert config.from_environment(GOOD | {config.RETENTION: "3600"}).retention_seconds == 3600
 
 
 def test_defaults() -> None:
@@ -52,7 +65,7 @@ def test_missing(name: str) -> None:
         ("PINFLEET_RUNS_PER_POD", "-1"),
         ("PINFLEET_PARK_AFTER_SECONDS", "nan"),
         ("PINFLEET_CANCEL_GRACE_SECONDS", "-1"),
-        ("PINFLEET_STATE_URL", "postgres://x"),
+        ("PINFLEET_STATE_URL", "mysql://x"),
         ("PINFLEET_STATE_URL", "state/journal.db"),
         ("PINFLEET_SCHEMA_VERSION", "one"),
     ],

@@ -45,7 +45,7 @@ def refuse(pod: InlinePod, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     def refused(*_: object, **__: object) -> Any:
         raise JournalRefused("cannot use the journal: damaged")
 
-    monkeypatch.setattr(pod.worker._journal, call, refused)
+    monkeypatch.setattr(pod.worker._writer._journal, call, refused)
 
 
 async def test_a_commit_that_is_refused_ends_the_execution(

@@ -888,7 +888,7 @@ async def test_journal_down_at_a_commit(make_pod: MakePod, monkeypatch: pytest.M
     pod = make_pod(agent)
     await pod.offer("r1", offer())
     await recorded(pod, 1)
-    path = pod.worker._journal._path  # type: ignore[attr-defined]
+    path = pod.worker._writer._journal._path  # type: ignore[attr-defined]
     blocker = await asyncio.to_thread(sqlite3.connect, path, isolation_level=None, check_same_thread=False)
     blocker.execute("BEGIN IMMEDIATE")
     go.set()
