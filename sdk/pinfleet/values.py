@@ -27,6 +27,7 @@ MAX_DEPTH: Final = 100
 MAX_BYTES: Final = 16 * 1024 * 1024
 ARGUMENTS_LIMIT: Final = 4_096
 TAG: Final = "$"
+_CANONICAL: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False)
 _INT_LIMIT: Final = 2**63
 
 
@@ -43,7 +44,7 @@ def encode(value: object, step: str, *, field: str = "result", tagged: bool = Tr
         NotStorable: Names the field that JSON cannot hold.
     """
     plain = _Encoder(step, tagged=tagged).plain(value, field, 0)
-    text = json.dumps(plain, ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False).encode()
+    text = _CANONICAL.encode(plain).encode()
     if len(text) > MAX_BYTES:
         raise NotStorable(step, field, f"{len(text)} bytes of JSON, over {MAX_BYTES}; store a reference to it")
     return text
@@ -199,7 +200,7 @@ def arguments(named: Mapping[str, object], step: str) -> bytes:
         NotStorable: Names the argument.
     """
     texts = {name: encode(value, step, field=name) for name, value in named.items()}
-    parts = (json.dumps(name, ensure_ascii=False).encode() + b":" + texts[name] for name in sorted(texts))
+    parts = (_CANONICAL.encode(name).encode() + b":" + texts[name] for name in sorted(texts))
     whole = b"{" + b",".join(parts) + b"}"
     if len(whole) <= ARGUMENTS_LIMIT:
         return whole
