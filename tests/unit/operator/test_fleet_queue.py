@@ -216,3 +216,32 @@ def test_a_pod_that_was_heard_makes_its_fleet_due() -> None:
         assert await queue.queue.get() == KEY
 
     run_virtual(main())
+
+
+@pytest.mark.case("draining: a run is pinned while its version drains to zero")
+def test_a_version_without_pods_gets_one_at_once() -> None:
+    """A run that needs a slot makes a pass where there is no pod; where there is one, counts will."""
+
+    async def main() -> None:
+        bench, tries = Bench(), list[float]()
+        bench.apply(version="v1")
+        await bench.settle()
+        began = asyncio.get_running_loop().time()
+
+        async def once(_key: FleetKey) -> float | None:
+            tries.append(asyncio.get_running_loop().time() - began)
+            return None
+
+        queue = a_queue(once, bench.store)
+        queue.start()
+        await working(queue, 5)
+        bench.store.slot_wanted((NAMESPACE, FLEET, "v1"))
+        await working(queue, 5)
+        bench.server.remove("pods", NAMESPACE, bench.names("pods")[0])
+        bench.deliver()
+        await working(queue, 5)
+        bench.store.slot_wanted((NAMESPACE, FLEET, "v1"))
+        await working(queue, 5)
+        assert tries == pytest.approx([0.0, 10.02, 15.0], abs=0.01)
+
+    run_virtual(main())
