@@ -53,8 +53,9 @@ def test_the_role_is_what_a_life_needs(stage: Stage, fleet: Fleet, operator: Ope
     since = stage.cluster.audit_log.stat().st_size
     fleet.deploy("v1", replicas=2, runTTLSeconds=1, versionHistoryLimit=0)
     fleet.wait_active("v1")
-    fleet.start("run", steps=10)
+    fleet.start("run", steps=500)
     fleet.decide("run", "0" * 64)  # on nothing that it asks for: refused at its end, and gone with it
+    stage.kubectl("patch", "agentrun", "run", "-n", fleet.namespace, "--type=merge", "-p", '{"spec":{"cancel":true}}')
     stage.wait_for("the run to end and expire", lambda: not stage.exists("agentrun", "run", fleet.namespace), 40)
     stage.wait_for("its decision to go", lambda: not stage.list("agentapprovals", fleet.namespace), 20)
     fleet.deploy("v2", runTTLSeconds=1, versionHistoryLimit=0)
