@@ -11,7 +11,7 @@ import pytest
 
 from hack.stage import Json
 from localcluster import Cluster, LocalClusterError, processes
-from localcluster.node import cgroups, needs
+from localcluster.node import cgroups
 from localcluster.node.names import Names
 from localcluster.node.pause import PAUSE_IMAGE
 from tests.cluster.kube import Kube, until
@@ -141,14 +141,3 @@ def test_the_comparison_sees_what_is_left(kind: str) -> None:
     with LEFT[kind]():
         assert [line for line in changes(before, snapshot()) if line.startswith(f"{kind}: left")]
     assert [line for line in changes(before, snapshot()) if line.startswith(kind)] == []
-
-
-def test_needs_are_told_before_anything_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without root, without packages or with too many nodes, each need says what to do."""
-    monkeypatch.setattr("os.geteuid", lambda: 1000)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("localcluster.node.needs._is_overlay", lambda _state: False)
-    lines = "\n".join(needs.lacking(tmp_path, 2))
-    assert "needs root" in lines
-    assert "one node, not 2" in lines
-    assert "apt-get install --no-install-recommends conntrack containerd" in lines
