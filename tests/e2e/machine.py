@@ -42,11 +42,11 @@ def snapshot() -> Snapshot:
 
 
 def changes(before: Snapshot, after: Snapshot) -> list[str]:
-    """What is there after and was not before, and what is not there any more; a line each."""
+    """What is there after and was not before, and what is gone; a line each."""
     lines = []
     for kind in before:
         lines += [f"{kind}: left {line}" for line in sorted(after[kind] - before[kind])]
-        if kind != "processes":
+        if kind not in {"processes", "namespaces"}:  # those of others come and go
             lines += [f"{kind}: gone {line}" for line in sorted(before[kind] - after[kind])]
     return lines
 
