@@ -2,7 +2,8 @@
 
 ``make generate`` runs it; ``make verify`` runs it with ``--check``. What is generated: the CRDs in
 ``crds/`` and the same CRDs as templates of the chart, whose folders hold nothing else, and the table of cases,
-``docs/cases.md``. It also fails where a case that is served has no test.
+``docs/cases.md``, and that of the run protocol's rules, ``docs/rules.md``. It also fails where a case that is served,
+or a rule, has no test.
 """
 
 import argparse
@@ -11,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from hack import cases
+from hack import cases, rules
 from pinfleet_operator.api import crdgen
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,11 +23,11 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     """Write or check the generated files below `root`; the exit code."""
     parser = argparse.ArgumentParser(description="Write the generated files.")
     parser.add_argument("--check", action="store_true", help="change nothing; fail if a file is out of date")
-    wanted = crdgen.files() | cases.files()
+    wanted = crdgen.files() | cases.files() | rules.files()
     if not parser.parse_args(arguments).check:
         write(root, wanted)
         return 0
-    troubles, mistakes = check(root, wanted), cases.troubles()
+    troubles, mistakes = check(root, wanted), cases.troubles() + rules.troubles()
     for trouble in mistakes + troubles:
         print(trouble, file=sys.stderr)
     if troubles:
@@ -62,7 +63,7 @@ def check(root: Path, wanted: dict[str, str]) -> list[str]:
 
 def extra(root: Path, wanted: dict[str, str]) -> list[str]:
     """Files in the generated folders that nothing generates, sorted."""
-    folders = sorted({Path(path).parent for path in wanted if path != cases.FILE})
+    folders = sorted({Path(path).parent for path in wanted if path not in {cases.FILE, rules.FILE}})
     present = (file.relative_to(root).as_posix() for folder in folders for file in (root / folder).rglob("*"))
     return sorted(path for path in present if path not in wanted and (root / path).is_file())
 

@@ -10,16 +10,10 @@ import sys
 import time
 from collections.abc import Iterator
 
+from tests.sim.shares import live
+
 SHARE, SHOWN_EVERY = 5, 100  # seeds at a time for one process; between two lines of progress
 FOUND_SHOWN = 6
-
-
-def live(seeds: range) -> list[tuple[int, list[str], list[str]]]:
-    """What each seed's schedule broke, and the schedule."""
-    from tests.sim.chaos import live_through  # noqa: PLC0415 - the children import it, not the process that waits
-    from tests.sim.loop import run_virtual  # noqa: PLC0415
-
-    return [(seed, *run_virtual(live_through(seed))) for seed in seeds]
 
 
 def main(first: int, count: int, seconds: float) -> int:
