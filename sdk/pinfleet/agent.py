@@ -6,6 +6,7 @@ and code) is collected while the module is imported.
 
 import hashlib
 import inspect
+import json
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from functools import cached_property, wraps
@@ -14,7 +15,16 @@ from typing import Any, Concatenate, Final, Literal, ParamSpec, Protocol, TypeVa
 from uuid import uuid4
 
 from pinfleet.call import Call
-from pinfleet.declared import RETRIED, StepSpec, ToolSpec, code_text, hints, plain_function, recorded_name
+from pinfleet.declared import (
+    RETRIED,
+    StepSpec,
+    ToolSpec,
+    code_text,
+    hints,
+    json_schema,
+    plain_function,
+    recorded_name,
+)
 from pinfleet.errors import BadDeclaration, OutsideRun
 from pinfleet.journal.interface import Codec
 from pinfleet.position import POSITION, PROCESS
@@ -214,9 +224,21 @@ class Agent:
         return hints(self.entry()).get(parameters[1].name, Any)
 
     @cached_property
+    def schemas(self) -> dict[str, dict[str, Any]]:
+        """JSON Schemas of what the run is given and gives: ``input``, ``result``, and each message by its type's name.
+
+        Raises:
+            BadDeclaration: A declared type is none that JSON can hold.
+        """
+        result = hints(self.entry()).get("return", Any)
+        declared = {"input": self.input_type, "result": result, **{kind.__name__: kind for kind in self.messages}}
+        return {name: json_schema(kind, f"{self.name}: {name}") for name, kind in declared.items()}
+
+    @cached_property
     def manifest(self) -> str:
-        """Hash of names, signatures and code; it tells code that changed inside one version."""
+        """Hash of names, signatures, schemas and code; it tells code that changed inside one version."""
         digest = hashlib.sha256(f"{self.name}\n{self.schema}\n".encode())
+        digest.update(json.dumps(self.schemas, sort_keys=True).encode())
         declared = [("main", self.entry()), *((spec.name, spec.function) for spec in self.steps.values())]
         for name, function in sorted(declared, key=lambda item: item[0]):
             digest.update(f"{name}{inspect.signature(function)}\n".encode())
@@ -246,9 +268,9 @@ def as_agent(found: object, where: str) -> Agent:
     """Return the agent that a module attribute is.
 
     Raises:
-        BadDeclaration: It is something else, or lacks a main.
+        BadDeclaration: It is something else, lacks a main, or declares types that JSON cannot hold.
     """
     if not isinstance(found, Agent):
         raise BadDeclaration(f"{where} is a {type(found).__name__}, no pinfleet.Agent")
-    found.entry()
+    _ = found.manifest  # said when it is loaded, and not by its first run
     return found

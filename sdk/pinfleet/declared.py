@@ -9,6 +9,8 @@ from functools import cached_property
 from types import CodeType, FunctionType
 from typing import Any, ClassVar, Final
 
+import msgspec
+
 from pinfleet.call import Call
 from pinfleet.errors import BadDeclaration
 
@@ -168,6 +170,28 @@ def hints(function: Callable[..., Any]) -> dict[str, Any]:
         return typing.get_type_hints(function)
     except NameError as err:
         raise BadDeclaration(f"{function.__qualname__}: cannot read its types: {err}") from err
+
+
+def json_schema(kind: Any, where: str) -> dict[str, Any]:
+    """Return the JSON Schema of a declared type.
+
+    Raises:
+        BadDeclaration: JSON cannot hold it.
+    """
+    try:
+        return msgspec.json.schema(kind, schema_hook=_schema_of_another)
+    except (TypeError, NotImplementedError) as err:
+        raise BadDeclaration(f"{where}: {kind!r} has no JSON Schema: {err}") from err
+
+
+def _schema_of_another(kind: Any) -> dict[str, Any]:
+    """Return the schema of a type that msgspec does not know: pydantic's, which is never imported."""
+    if kind is object:
+        return {"description": "any JSON"}  # an empty one is taken for none
+    if not hasattr(kind, "model_json_schema"):
+        raise NotImplementedError(f"{kind!r} is neither JSON nor a dataclass, msgspec or pydantic type")
+    found: dict[str, Any] = kind.model_json_schema()
+    return found
 
 
 def code_text(code: CodeType) -> str:

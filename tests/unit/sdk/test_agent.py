@@ -3,7 +3,9 @@
 import asyncio
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -167,6 +169,39 @@ def test_manifest_tells_code_apart() -> None:
     assert made(1) == made(1)
     assert made(1) != made(2)
     assert made(1) != made(1, "b")
+
+
+@dataclass(frozen=True)
+class Ask:
+    """An input."""
+
+    order: str
+    cents: int = 5
+
+
+def test_schemas_are_read_off_the_hints() -> None:
+    """Input, result and messages have their JSON Schema by the types that main and the agent declare."""
+    agent = Agent("a", messages=(Ask,))
+
+    @agent.main
+    async def main(ctx: Ctx, ask: Ask) -> list[int]:
+        return [ask.cents]
+
+    assert agent.schemas["input"] == agent.schemas["Ask"]
+    assert agent.schemas["Ask"]["$defs"]["Ask"]["required"] == ["order"]
+    assert agent.schemas["result"] == {"type": "array", "items": {"type": "integer"}}
+
+
+def test_a_type_without_a_schema_is_refused() -> None:
+    """A type that JSON cannot hold is named before the first run."""
+    agent = Agent("a")
+
+    @agent.main
+    async def main(ctx: Ctx) -> threading.Thread:
+        raise NotImplementedError
+
+    with pytest.raises(BadDeclaration, match=r"a: result: .*Thread"):
+        _ = agent.manifest
 
 
 def test_identities() -> None:
