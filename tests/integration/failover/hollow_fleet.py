@@ -67,7 +67,9 @@ def hollow_fleet_on(stage: Stage, namespace: str) -> Iterator[HollowFleet]:
     try:
         with closing(Admin(stage.cluster)) as admin, Node(admin, stage.cluster.facts.octet) as node:
             fleet = HollowFleet(stage, namespace, admin, server, node)
-            yield fleet
-            fleet.remove()
+            try:
+                yield fleet
+            finally:
+                fleet.remove()
     finally:
         server.stop()
