@@ -103,7 +103,7 @@ def kill_everywhere(
         journal: Opens a journal in a folder; SQLite, if not given.
         sigkill: Whether each pod is a forked process that a real SIGKILL ends: what its code kept in memory is gone,
             so a provider must be a file or a server, and code that waits for something of its own never goes on.
-            Not on Windows.
+            Not on Windows, and not in a session in which other threads live: a fork takes none along.
         rules: All of them, but in a negative control.
     """
     plan = Plan(agent, given, script, around, journal or _sqlite, rules, sigkill)

@@ -67,7 +67,9 @@ class Candidate:
             file.seek(self._since)
             for line in file:
                 if self._token_id in line and '"objectRef"' in line and line.endswith("\n"):
-                    found.append(_asked(json.loads(line)))
+                    event = json.loads(line)
+                    if self._token_id in json.dumps(event["user"]):  # else it is the request that issued the token
+                        found.append(_asked(event))
         return found
 
     def end(self) -> None:

@@ -33,7 +33,7 @@ def test_a_killed_leader_is_followed_in_time(stage: Stage, fleet: Fleet, candida
     standby = candidates.start_standby()
     fleet.start("old", steps=100, seconds=0.1)
     fleet.wait_step("old", 2)
-    assert {asked.verb for asked in standby.asked()} <= {"get", "list", "watch"}
+    assert [asked for asked in standby.asked() if asked.verb not in {"get", "list", "watch"}] == []
 
     leader.process.kill()
     died_at = time.time()
