@@ -183,7 +183,7 @@ class Observer:
             is_confirmed_empty=self._store.confirmed_empty(record.uid),
             is_confirmed_asleep=self._store.confirmed_asleep(record.uid),
             empty_since=note(memory.empty_versions, record.uid, now, holds=counts.open == 0),
-            has_secret=record.uid in memory.secrets,
+            secret_written_at=memory.secrets.get(record.uid),
             refusal=memory.refusals.get(record.uid),
         )
 

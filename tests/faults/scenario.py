@@ -4,6 +4,7 @@ Runs wait for files, not for times: whatever a fault delays, each step of the st
 """
 
 import json
+import time
 from collections import Counter
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -100,7 +101,9 @@ class Story:
     async def touch(self) -> None:
         """Change what means nothing, so that a pass is made over the fleet, or over its runs once it is gone."""
         plural, name = ("agentruns", "old") if await self._is_gone() else ("agentdeployments", FLEET)
-        await self._admin.merge(f"{self._custom}/{plural}/{name}", {"metadata": {"annotations": {"touched": "yes"}}})
+        await self._admin.merge(
+            f"{self._custom}/{plural}/{name}", {"metadata": {"annotations": {"touched": str(time.monotonic())}}}
+        )
 
     async def state(self) -> EndState:
         """How things stand now."""

@@ -143,6 +143,12 @@ class Script:
     def _writes(self) -> list[Seen]:
         return [each for each in self.seen if each.call.is_write and each.call.resource != "leases"]
 
+    def told(self) -> str:
+        """Every request, a line each: seconds since the first, which it was, what was answered."""
+        began = self.seen[0].at if self.seen else 0.0
+        lines = [f"{each.at - began:8.2f} {each.call}#{each.ordinal} {each.status}" for each in self.seen]
+        return "\n".join(lines)
+
     def has_seen(self, call: Call, since: float) -> bool:
         """Whether a request came since."""
         return any(each.call == call and each.at >= since for each in self.seen)

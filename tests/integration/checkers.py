@@ -53,9 +53,10 @@ def terms(recording: Recording) -> set[tuple[str, int]]:
 
 
 def _terms_begun(recording: Recording) -> list[float]:
-    """When somebody began to lead."""
-    held = [(change.at, change.item["spec"].get("holderIdentity")) for change in recording.of("leases")]
-    return [at for (_, before), (at, holder) in pairwise(held) if holder and holder != before]
+    """When somebody began to lead; a process that ended and came back by the same name does so too."""
+    specs = [(change.at, change.item["spec"]) for change in recording.of("leases")]
+    held = [(at, spec.get("holderIdentity"), spec.get("leaseTransitions", 0)) for at, spec in specs]
+    return [now[0] for before, now in pairwise(held) if now[1] and now[1:] != before[1:]]
 
 
 def recorded_steps_never_run_again(recording: Recording) -> Iterator[str]:
@@ -87,11 +88,16 @@ def deleted_versions_are_empty(recording: Recording) -> Iterator[str]:
 
 
 def nothing_is_written_in_vain(recording: Recording) -> Iterator[str]:
-    """INV-8: once all is as asked, and nobody has written anything for a while, the operator writes nothing either."""
-    previous = 0.0
+    """INV-8: once all is as asked, and nobody has written anything for a while, the operator writes nothing either.
+
+    A new leader writes its versions' Secrets once: it cannot read them.
+    """
+    previous, begun = 0.0, _terms_begun(recording)
     for write in recording.writes:
         quiet, previous = write.at - previous, write.at
         if not write.is_operators or quiet < SETTLED_SECONDS or previous == quiet or _is_housekeeping(write):
+            continue
+        if any(write.at - quiet < at <= write.at for at in begun):
             continue
         if _is_settled(recording, write.at - CLOCK_SECONDS):
             yield f"after {quiet:.0f} s without a write, {write.verb} {write.resource} {write.name}"

@@ -7,6 +7,15 @@ from pinfleet_operator.api.run import Limits
 
 
 @dataclass(frozen=True)
+class VersionTrouble:
+    """What keeps a version's pods from serving, as the fleet's condition Stalled tells it."""
+
+    version: str  # id
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
 class FleetView:
     """What the run loop needs to know of one AgentDeployment."""
 
@@ -23,6 +32,11 @@ class FleetView:
     is_paused: bool  # spec.paused: no new pins
     is_deleting: bool  # has a deletionTimestamp: no new pins
     cancels_runs: bool  # deleting with deletePolicy Cancel, or its namespace ends: open runs are cancelled
+    troubles: tuple[VersionTrouble, ...] = ()  # of versions whose pods need a person
+
+    def trouble_of(self, version: str) -> VersionTrouble | None:
+        """Why a version has no pods that take runs; None: it has, or will have them soon."""
+        return next((each for each in self.troubles if each.version == version), None)
 
 
 @dataclass(frozen=True)

@@ -209,7 +209,7 @@ class Children:
             hint = f"if there is one that is not of type {keys.SECRET_TYPE}, rename or delete it"
             self._note_refusal(record.uid, Rejected(f"cannot write {what}; {hint}: {err}"))
             return
-        self._memory.secrets.add(record.uid)
+        self._memory.secrets[record.uid] = self._kube.server_now()
         self._memory.refusals.pop(record.uid, None)
 
     # Pods

@@ -36,7 +36,7 @@ class FleetMemory:
     verdict: Verdict | None = None
     status_written_at: datetime | None = None
     promote: UnknownPromote | None = None
-    secrets: set[str] = field(default_factory=set)  # uids of versions whose Secret this process wrote
+    secrets: dict[str, datetime] = field(default_factory=dict)  # by version uid: when its Secret was last written
     refusals: dict[str, Refusal] = field(default_factory=dict)  # by version uid
     empty_versions: dict[str, datetime] = field(default_factory=dict)  # by version uid
     empty_pods: dict[str, datetime] = field(default_factory=dict)  # by pod uid
@@ -44,8 +44,7 @@ class FleetMemory:
 
     def keep(self, version_uids: set[str], pod_uids: set[str]) -> None:
         """Forget versions and pods that are gone."""
-        self.secrets &= version_uids
-        for by_version in (self.refusals, self.empty_versions):
+        for by_version in (self.secrets, self.refusals, self.empty_versions):
             for uid in set(by_version) - version_uids:
                 del by_version[uid]
         for by_pod in (self.empty_pods, self.deleting_pods):

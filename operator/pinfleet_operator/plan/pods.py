@@ -23,6 +23,8 @@ from pinfleet_operator.plan.roles import Role
 from pinfleet_operator.plan.world import PodView, VersionView, World
 
 CLAIM_RETRY_SECONDS: Final = 10.0
+MOUNT_SECONDS: Final = 15.0
+"""A pod that has a node for so long and no address may lack a volume; its image is pulled after it got one."""
 
 
 def pod_steps(world: World, version: VersionView, role: Role, wanted: int | None) -> Steps:
@@ -38,7 +40,7 @@ def pod_steps(world: World, version: VersionView, role: Role, wanted: int | None
     rest = tuple(pod for pod in version.live if pod not in lost)
     target = len(rest) if wanted is None else wanted
     kept, surplus = choose(rest, target)
-    steps = _tell_token(world, version)
+    steps = _tell_token(world, version) + _tell_again(world, version)
     steps += Steps(tuple(ReopenPod(pod.record.uid) for pod in kept if pod.is_closed))
     for pod in lost:
         steps += Steps((_cordon(pod),))
@@ -120,6 +122,21 @@ def _bury(world: World, version: VersionView, wanted: int) -> Steps:
     return Steps(tuple(_delete(pod) for pod in dead if pod.record.uid not in kept))
 
 
+def _tell_again(world: World, version: VersionView) -> Steps:
+    """Write the Secret again, once for each pod that does not start.
+
+    Somebody may have deleted it, and who may read no Secret hears of it in no other way.
+    """
+    starting = [pod.record for pod in version.live if pod.record.scheduled and pod.record.ip is None]
+    written_at = version.secret_written_at
+    if not starting or written_at is None or not _may_create(world, version):
+        return Steps()
+    due_at = max(pod.created_at for pod in starting) + timedelta(seconds=MOUNT_SECONDS)
+    if written_at >= due_at:
+        return Steps()
+    return Steps(again_at=due_at) if due_at > world.now else Steps((WriteSecret(version.id, version.record.uid),))
+
+
 def _create(world: World, version: VersionView, missing: int, wanted: int) -> Steps:
     if missing <= 0 or not _may_create(world, version):
         return Steps()
@@ -129,7 +146,7 @@ def _create(world: World, version: VersionView, missing: int, wanted: int) -> St
     if at > world.now:
         return Steps(again_at=at)
     record = version.record
-    is_told = version.has_secret or _has_process(version)
+    is_told = version.secret_written_at is not None or _has_process(version)
     secret: tuple[Action, ...] = () if is_told else (WriteSecret(record.id, record.uid),)
     pods = tuple(CreatePod(record.id, record.uid, name) for name in _free_names(version, missing))
     return Steps((*secret, *pods))
@@ -140,7 +157,7 @@ def _tell_token(world: World, version: VersionView) -> Steps:
 
     They read their token's file again, and answer then.
     """
-    if version.has_secret or not _has_process(version) or not _may_create(world, version):
+    if version.secret_written_at is not None or not _has_process(version) or not _may_create(world, version):
         return Steps()
     if version.refusal is not None and (at := refused_until(version.refusal)) > world.now:
         return Steps(again_at=at)

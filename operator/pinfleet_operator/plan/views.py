@@ -1,6 +1,6 @@
 """The fleet as the run loop sees it. Pure."""
 
-from pinfleet_operator.api.fleet import FleetView
+from pinfleet_operator.api.fleet import FleetView, VersionTrouble
 from pinfleet_operator.api.models.agent_deployment import AgentDeploymentSpec, FleetLimits
 from pinfleet_operator.api.run import Limits
 from pinfleet_operator.plan.actions import DropFleet, SetFleet, Steps
@@ -30,6 +30,11 @@ def fleet_view(world: World, judged: tuple[Judged, ...]) -> FleetView | None:
         is_paused=spec.paused,
         is_deleting=world.is_ending,
         cancels_runs=world.is_ending and (fleet is None or spec.delete_policy == "Cancel" or world.is_namespace_ending),
+        troubles=tuple(
+            VersionTrouble(each.version.id, each.trouble.reason, each.trouble.message)
+            for each in judged
+            if each.trouble is not None
+        ),
     )
 
 

@@ -74,7 +74,7 @@ class VersionView:
     is_confirmed_empty: bool  # a consistent LIST found no open run, and none was seen since (rule 7)
     is_confirmed_asleep: bool  # such a LIST found every open run parked or held, and none was seen awake since
     empty_since: datetime | None  # since when it is seen without open runs
-    has_secret: bool  # this process wrote its token's Secret
+    secret_written_at: datetime | None  # when this process last wrote its token's Secret; None: it did not
     refusal: Refusal | None  # of its pods, since the last success
     alone: int = 0  # of the runs that need a slot, those that share no pod; one at a time has one (rule 17)
 

@@ -11,7 +11,7 @@ import helm_python
 import pytest
 import yaml
 from hack.render_chart import CHART, render
-from tests.integration.crds.server import Json, Kubectl, apply, kubectl_input
+from tests.integration.crds.server import Json, Kubectl, apply, eventually, kubectl_input
 
 from localcluster import Cluster
 from pinfleet_operator.api import crdgen
@@ -112,6 +112,20 @@ def test_an_editor_and_a_viewer(cluster: Cluster, kubectl: Kubectl, installed: J
     refused = [("eve", "create", versions), ("eve", "patch", f"{runs}/status"), ("vic", "create", runs)]
     assert [entry for entry in refused if _can(cluster, *entry, "team-a")] == []
     assert not _can(cluster, "eve", "create", runs, "default")
+
+
+def test_a_version_is_deleted_by_the_operator_alone(cluster: Cluster, kubectl: Kubectl, installed: Json) -> None:
+    """Not even by an administrator: its open runs would lose their template; the message says what to do instead."""
+    spec = {"fleet": "f", "fleetUID": "u", "id": "v1", "revision": 1, "template": {}, "port": 80, "runsPerPod": 1}
+    version: Json = {"apiVersion": "pinfleet.dev/v1alpha1", "kind": "AgentVersion", "metadata": {"name": "f.v1", "namespace": "team-a"}}
+    apply(cluster, [version | {"spec": spec | {"specHash": "sha256-1:" + "0" * 64}}])
+    delete = ["delete", "agentversion", "f.v1", "-n", "team-a"]
+
+    def refusal() -> str:
+        return kubectl_input(cluster, [*delete, "--dry-run=server"], "", check=False)
+
+    eventually(lambda: "delete its AgentDeployment, or cancel its runs" in refusal())
+    assert '"f.v1" deleted' in kubectl_input(cluster, [*delete, "--as", OPERATOR], "")
 
 
 def test_the_operators_pod_is_restricted(cluster: Cluster, kubectl: Kubectl, installed: Json) -> None:

@@ -81,6 +81,11 @@ STALLED: dict[str, tuple[Mistake, str, str]] = {
         "InvalidTemplate",
         "sets PINFLEET_PORT: PINFLEET_* is set by pinfleet; remove it",
     ),
+    "typo": (
+        lambda m: container(m).update(comand=["pinfleet-agent"]),
+        "InvalidTemplate",
+        'unknown field "spec.containers[0].comand"',
+    ),
     "claim": (
         lambda m: m["spec"].update(state={"sqlite": {"claimName": "journals"}}),
         "ClaimNotFound",
@@ -111,7 +116,7 @@ def forbid_more_pods(fleet: Fleet) -> None:
     "manifest: a quota or Pod Security refuses the pods",
 )
 def test_a_fleet_that_cannot_run_says_what_to_write(active: Fleet) -> None:
-    """Five fleets with a mistake each are Stalled with its reason, and the sixth, beside them, goes on serving."""
+    """Fleets with a mistake each are Stalled with its reason, and one beside them goes on serving."""
     forbid_more_pods(active)
     for name, (mistake, _, _) in STALLED.items():
         manifest = active.manifest()
@@ -131,7 +136,7 @@ def test_a_fleet_that_cannot_run_says_what_to_write(active: Fleet) -> None:
         active.stage.wait_for("each to be stalled", lambda: found() == expected, 30)
     except StageError:
         assert found() == expected
-    for name in ("containers", "variable"):
+    for name in ("containers", "variable", "typo"):
         assert active.condition("Accepted", name)["status"] == "False"
     active.start("run", steps=1)
     assert active.wait_phase("run", "Succeeded")["version"] == "v1"

@@ -30,7 +30,7 @@ from pinfleet_operator.runs.judge.situation import (
     WriteHeld,
     WritePending,
 )
-from pinfleet_operator.runs.judge.waiting import no_slot, waiting
+from pinfleet_operator.runs.judge.waiting import no_slot
 from pinfleet_operator.runs.waits import asks_anew, is_told
 
 
@@ -46,7 +46,7 @@ def epoch_fell(s: Situation) -> Verdict | None:
         return None
     if s.has_place(run.pod_deaths):
         return Verdict((_again(s, run, run.version, above_epoch=above),))
-    return waiting(s, keys.NO_FREE_SLOT, no_slot(s, run.version))
+    return no_slot(s, run.version)
 
 
 def lost_its_pod(s: Situation) -> Verdict | None:
@@ -260,7 +260,7 @@ def _pending_after_a_while(s: Situation, pending: WritePending, *, retry_at_seco
 def _no_slot(s: Situation, run: RunRecord, reason: EndReason | None) -> Verdict:
     """No pod can take it: an end is written without the journal once none could for ``node_lost_seconds``."""
     if reason is None:
-        return waiting(s, keys.NO_FREE_SLOT, no_slot(s, run.version or ""))
+        return no_slot(s, run.version or "")
     give_up_at = (s.lost_since or s.now) + timedelta(seconds=s.settings.node_lost_seconds)
     if s.lost_since is None or give_up_at > s.now:
         return Verdict(again_at=give_up_at, needs_slot=True, alone=run.goes_alone)

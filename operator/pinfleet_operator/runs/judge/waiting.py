@@ -113,7 +113,7 @@ def first_assignment(s: Situation) -> Verdict | None:
         return None
     if s.can_place:
         return Verdict((Assign(version, attempts=1),))
-    return waiting(s, keys.NO_FREE_SLOT, no_slot(s, version))
+    return no_slot(s, version)
 
 
 def parked(s: Situation) -> Verdict | None:
@@ -132,8 +132,8 @@ def parked(s: Situation) -> Verdict | None:
     if s.has_place(run.pod_deaths):
         return Verdict((Assign(run.version, max(1, run.attempts), wake=due, pod_deaths=run.pod_deaths),))
     first = min((wait.until for wait in run.waiting_for if wait.until is not None), default=None)
-    text = f"{'a timer is due' if due else 'it is to be woken'}, but {no_slot(s, run.version)}"
-    return waiting(s, keys.NO_FREE_SLOT, text, since=first if due else None)
+    why = "a timer is due" if due else "it is to be woken"
+    return no_slot(s, run.version, f"{why}, but ", since=first if due else None)
 
 
 def held(s: Situation) -> Verdict | None:
@@ -141,9 +141,20 @@ def held(s: Situation) -> Verdict | None:
     return Verdict() if s.run is not None and s.run.phase == "Held" else None
 
 
-def waiting(s: Situation, reason: str, message: str, *, since: datetime | None = None) -> Verdict:
+def no_slot(s: Situation, version: str, why: str = "", *, since: datetime | None = None) -> Verdict:
+    """It waits for a slot of its version; where a person must act on that version's pods, the run says so too."""
+    message = why + _place_lacking(s, version)
+    trouble = s.fleet.trouble_of(version) if s.fleet is not None else None
+    if trouble is not None:
+        return waiting(s, trouble.reason, f"{message}: {trouble.message}", since=since, needs_slot=True)
+    return waiting(s, keys.NO_FREE_SLOT, message, since=since, needs_slot=True)
+
+
+def waiting(
+    s: Situation, reason: str, message: str, *, since: datetime | None = None, needs_slot: bool = False
+) -> Verdict:
     """Nothing can be done yet; say so on the object, but not in the first 30 s, and only if it changed."""
-    run, needs_slot = s.run, reason == keys.NO_FREE_SLOT
+    run = s.run
     alone = run is not None and run.goes_alone
     if run is None or run.reason == reason:
         return Verdict(needs_slot=needs_slot, alone=alone)
@@ -155,7 +166,7 @@ def waiting(s: Situation, reason: str, message: str, *, since: datetime | None =
     return Verdict((told,), needs_slot=needs_slot, alone=alone)
 
 
-def no_slot(s: Situation, version: str) -> str:
+def _place_lacking(s: Situation, version: str) -> str:
     """What a run waits for that finds no place, in words."""
     if s.run is not None and s.run.goes_alone:
         return f"no pod of version {version} is empty: it goes alone, since {s.run.pod_deaths} pods died under it"

@@ -191,6 +191,13 @@ async def test_reads_that_hang_do_not_hold_up_writes(server: FakeApiServer, kube
     await asyncio.gather(*reads, return_exceptions=True)
 
 
+async def test_a_dry_run_is_strict_and_a_creation_is_not(server: FakeApiServer, kube: KubeClient) -> None:
+    """Who asks whether an object is valid hears of a misspelt field; what exists is made as it was accepted."""
+    await kube.create(AGENT_RUNS, "ns", RUN, dry_run=True)
+    await kube.create(AGENT_RUNS, "ns", RUN)
+    assert ["fieldValidation=Strict" in each for each in server.requests] == [True, False]
+
+
 async def test_writes_are_counted_by_resource_and_verb(kube: KubeClient) -> None:
     """A dry run is told apart, and so is a status."""
     await kube.create(AGENT_RUNS, "ns", RUN, dry_run=True)

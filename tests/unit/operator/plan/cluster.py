@@ -36,7 +36,7 @@ class Cluster:
     records: dict[str, VersionRecord] = field(default_factory=dict)  # by uid
     pods: dict[str, PodView] = field(default_factory=dict)  # by uid
     runs: list[Run] = field(default_factory=list)
-    secrets: set[str] = field(default_factory=set)
+    secrets: dict[str, datetime] = field(default_factory=dict)
     confirmed: set[str] = field(default_factory=set)  # version uids
     asleep: set[str] = field(default_factory=set)  # version uids
     emptied: dict[str, datetime] = field(default_factory=dict)  # version uid -> since
@@ -96,7 +96,7 @@ class Cluster:
             is_confirmed_empty=record.uid in self.confirmed,
             is_confirmed_asleep=record.uid in self.asleep,
             empty_since=self.emptied.get(record.uid),
-            has_secret=record.uid in self.secrets,
+            secret_written_at=self.secrets.get(record.uid),
             refusal=None,
         )
 
@@ -136,7 +136,7 @@ class Cluster:
                 del self.records[uid]
                 self.pods = {key: pod for key, pod in self.pods.items() if pod.record.version_uid != uid}
             case do.WriteSecret(_, uid):
-                self.secrets.add(uid)
+                self.secrets[uid] = self.now
             case do.CreatePod(version, version_uid, name):
                 self._create_pod(version, version_uid, name)
             case do.ClosePod(uid):

@@ -51,6 +51,7 @@ from tests.unit.operator.plan.worlds import (
     a_status,
     a_version,
     a_world,
+    ago,
     an_entry,
     gone,
     open_runs,
@@ -177,8 +178,27 @@ def test_the_first_version_is_made_behind_a_finalizer() -> None:
 
 def test_a_new_version_gets_its_secret_before_its_pods() -> None:
     """Pods would wait for the Secret; its owner, the version, must be there before it."""
-    made = plan(a_world(a_version(has_secret=False), fleet=a_fleet(a_spec(replicas=2))))
+    made = plan(a_world(a_version(secret_written_at=None), fleet=a_fleet(a_spec(replicas=2))))
     assert made.actions[:3] == (do.WriteSecret("v1", "v1-uid"), create(0), create(1))
+
+
+@pytest.mark.parametrize(
+    ("pod_age", "written", "expected"),
+    [
+        (20, 3600, (do.WriteSecret("v1", "v1-uid"),)),  # written long before the pod, and since then perhaps deleted
+        (20, 2, ()),  # written for this pod already: it lacks something else
+        (10, 3600, None),  # young: it is looked at again when it is 15 s old
+    ],
+)
+def test_the_secret_is_written_again_for_a_pod_that_does_not_start(
+    pod_age: float, written: float, expected: tuple[do.Action, ...] | None
+) -> None:
+    """Somebody may have deleted it, and the operator reads no Secret: once for each pod without an address."""
+    stuck = a_pod(0, ready=False, ip=None, created_at=ago(pod_age), has_answered=False)
+    made = plan(recorded(a_world(a_version(pods=(stuck,), secret_written_at=ago(written)), fleet=a_fleet())))
+    found = tuple(each for each in made.actions if isinstance(each, do.WriteSecret))
+    assert found == (expected or ())
+    assert (made.requeue_after == 5.0) == (expected is None)
 
 
 def test_the_switch_is_one_write_with_the_rest_of_the_status() -> None:

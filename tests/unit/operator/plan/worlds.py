@@ -143,7 +143,7 @@ def a_version(id: str = "v1", revision: int = 1, *, pods: tuple[PodView, ...] = 
         "is_confirmed_empty": False,
         "is_confirmed_asleep": False,
         "empty_since": ago(3600),
-        "has_secret": True,
+        "secret_written_at": ago(3600),
         "refusal": None,
     }
     return VersionView(**(fields | given))

@@ -9,7 +9,8 @@ import pytest
 
 from pinfleet.wire import Failure, Outcome, Wait
 from pinfleet_operator.api import keys
-from pinfleet_operator.api.run import RequestedLimits
+from pinfleet_operator.api.fleet import VersionTrouble
+from pinfleet_operator.api.run import RequestedLimits, RunRecord
 from pinfleet_operator.api.settings import Settings
 from pinfleet_operator.runs.judge import judge
 from pinfleet_operator.runs.judge.situation import (
@@ -101,6 +102,19 @@ def test_a_run_may_only_lower_the_limits(situation: Make) -> None:
 
     assert (end.phase, end.reason) == ("Failed", keys.LIMITS_EXCEED_FLEET)
     assert actions(situation(fewer)) == (Assign("v1", attempts=1),)
+
+
+@pytest.mark.parametrize("run", [PENDING, change(PENDING, version="v1", requested_version="v1")])
+def test_a_run_whose_versions_pods_need_a_person_says_so(situation: Make, run: RunRecord) -> None:
+    """The fleet is Stalled: its reason and message stand on the waiting run too, in place of NoFreeSlot."""
+    stalled = replace(FLEET, troubles=(VersionTrouble("v1", keys.PODS_FAILING, "pod a: no image"),))
+    (said,) = actions(situation(run, fleet=stalled, can_place=False))
+    assert isinstance(said, Report)
+    assert (said.reason, "pod a: no image" in said.message) == (keys.PODS_FAILING, True)
+    elsewhere = replace(FLEET, troubles=(VersionTrouble("v2", keys.PODS_FAILING, "pod b"),))
+    (other,) = actions(situation(run, fleet=elsewhere, can_place=False))
+    assert isinstance(other, Report)
+    assert other.reason == keys.NO_FREE_SLOT
 
 
 @pytest.mark.parametrize(
