@@ -1,4 +1,4 @@
-"""Cases of `test_kill.py` that fork: run as a session of their own, in which no test before them has left a thread."""
+"""SIGKILL on both sides of every commit; `test_for_real.py` runs this file."""
 
 from pinfleet.testing import kill_everywhere
 from tests.unit.sdk.test_kill import banks, everything, people

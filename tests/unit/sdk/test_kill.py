@@ -1,7 +1,5 @@
 """The pod goes right before, and right after, every commit of runs that use all that an author has."""
 
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,9 +26,6 @@ class Reply:
     cents: int
 
 
-HERE, ROOT = Path(__file__).parent, Path(__file__).parents[3]
-COMMITS = 25  # of the run of `everything`
-PATIENCE_SECONDS = 170.0
 LEDGER = Path(tempfile.mkdtemp()) / "effects"  # a file, since a process that is killed takes its memory with it
 
 
@@ -120,14 +115,6 @@ async def people(run: Run) -> None:
 
 test_a_run_survives_its_pod_at_every_commit = kill_everywhere(everything(), 1, script=people, around=banks)
 """0 steps lost, 0 recorded steps run again, 0 effects doubled; without keys, doubt and never two."""
-
-
-def test_a_run_survives_sigkill_at_every_commit() -> None:
-    """The same with a real SIGKILL of a forked pod; in a session of its own, since a fork takes no thread along."""
-    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(HERE / "killed_for_real.py")]
-    session = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS)
-    assert session.returncode == 0, session.stdout
-    assert f"{2 * COMMITS} passed" in session.stdout, session.stdout
 
 
 def segmented() -> Agent:
