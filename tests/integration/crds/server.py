@@ -4,7 +4,7 @@ import contextlib
 import json
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,14 +105,17 @@ class Api:
         return Answer(int(answer.status), json.loads(answer.read()))
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 20) -> None:
-    """Wait until `holds`; a kubectl that fails meanwhile is asked again: discovery and OpenAPI follow a CRD late."""
+def eventually(holds: Callable[[], bool], answers: Sequence[str] = (), seconds: float = 20) -> None:
+    """Wait until `holds`; a kubectl that fails meanwhile is asked again: discovery and OpenAPI follow a CRD late.
+
+    Of `answers`, which `holds` extends, a failure shows the last.
+    """
     end = time.monotonic() + seconds
     while True:
         with contextlib.suppress(subprocess.CalledProcessError):
             if holds():
                 return
-        assert time.monotonic() < end, f"not true within {seconds} s: {holds}"
+        assert time.monotonic() < end, f"not true within {seconds} s: {holds}; last answer: {answers[-1:]}"
         time.sleep(0.05)
 
 

@@ -119,12 +119,14 @@ def test_a_version_is_deleted_by_the_operator_alone(cluster: Cluster, kubectl: K
     spec = {"fleet": "f", "fleetUID": "u", "id": "v1", "revision": 1, "template": {}, "port": 80, "runsPerPod": 1}
     version: Json = {"apiVersion": "pinfleet.dev/v1alpha1", "kind": "AgentVersion", "metadata": {"name": "f.v1", "namespace": "team-a"}}
     apply(cluster, [version | {"spec": spec | {"specHash": "sha256-1:" + "0" * 64}}])
-    delete = ["delete", "agentversion", "f.v1", "-n", "team-a"]
+    delete = ["delete", "agentversions.pinfleet.dev", "f.v1", "-n", "team-a"]  # the negative control has the kind, too
+    answers: list[str] = []
 
-    def refusal() -> str:
-        return kubectl_input(cluster, [*delete, "--dry-run=server"], "", check=False)
+    def is_refused() -> bool:
+        answers.append(kubectl_input(cluster, [*delete, "--dry-run=server"], "", check=False))
+        return "delete its AgentDeployment, or cancel its runs" in answers[-1]
 
-    eventually(lambda: "delete its AgentDeployment, or cancel its runs" in refusal())
+    eventually(is_refused, answers)
     assert '"f.v1" deleted' in kubectl_input(cluster, [*delete, "--as", OPERATOR], "")
 
 
