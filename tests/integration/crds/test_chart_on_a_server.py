@@ -117,7 +117,11 @@ def test_an_editor_and_a_viewer(cluster: Cluster, kubectl: Kubectl, installed: J
 def test_a_version_is_deleted_by_the_operator_alone(cluster: Cluster, kubectl: Kubectl, installed: Json) -> None:
     """Not even by an administrator: its open runs would lose their template; the message says what to do instead."""
     spec = {"fleet": "f", "fleetUID": "u", "id": "v1", "revision": 1, "template": {}, "port": 80, "runsPerPod": 1}
-    version: Json = {"apiVersion": "pinfleet.dev/v1alpha1", "kind": "AgentVersion", "metadata": {"name": "f.v1", "namespace": "team-a"}}
+    version: Json = {
+        "apiVersion": "pinfleet.dev/v1alpha1",
+        "kind": "AgentVersion",
+        "metadata": {"name": "f.v1", "namespace": "team-a"},
+    }
     apply(cluster, [version | {"spec": spec | {"specHash": "sha256-1:" + "0" * 64}}])
     delete = ["delete", "agentversions.pinfleet.dev", "f.v1", "-n", "team-a"]  # the negative control has the kind, too
     answers: list[str] = []
