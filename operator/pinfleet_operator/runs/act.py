@@ -179,6 +179,8 @@ class Act:
             await self._write(run, patch.end(run, action, s.now))
             crash.point("ended")
         except Rejected as err:
+            if not result:
+                raise  # there is nothing in it that another write could leave out: a refusal as any other
             await self._refuse_result(run, action, s, str(err))
 
     async def _refuse_result(self, run: RunRecord, action: WriteEnd, s: Situation, why: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from pinfleet.wire import Outcome
 from pinfleet_operator.api import keys
+from pinfleet_operator.errors import Rejected, Unavailable
 from pinfleet_operator.runs import patch
 from pinfleet_operator.runs.act import Act
 from pinfleet_operator.runs.judge import judge
@@ -69,6 +70,46 @@ class Written:
         """Take an answer."""
 
 
+class Refusing(Written):
+    """An API server that refuses the first write."""
+
+    async def merge_patch(self, *arguments: Any, **given: Any) -> bytes:
+        """Refuse, or note the status."""
+        if not self.status:
+            self.status = {"phase": "refused"}
+            raise Rejected("cannot patch status of AgentRun ns/n: a webhook has a bad moment (422)")
+        return await super().merge_patch(*arguments, **given)
+
+    async def get(self, *_: Any) -> bytes:
+        """Nobody needs it here."""
+        raise Unavailable("no")
+
+
+def acting(kube: Written) -> Act:
+    """What carries out a verdict, on such an API server."""
+    nothing = cast("Any", None)
+    return Act(
+        store=cast("Any", kube),
+        kube=cast("Any", kube),
+        dispatch=nothing,
+        memory=nothing,
+        seat=lambda *_, **__: None,
+        clock=nothing,
+        settings=nothing,
+    )
+
+
+async def test_a_refused_end_without_a_result_is_no_refused_result(situation: Any) -> None:
+    """Rule 2: the end of a cancelled run is asked for again, as any refused write; with a result it is left out."""
+    kube, said = Refusing(), listing("cancelled")
+    with pytest.raises(Rejected):
+        await acting(kube).carry_out(situation(RUNNING, said), WriteEnd("Cancelled", keys.CANCELLED, "", said))
+    assert kube.status == {"phase": "refused"}
+    kube, said = Refusing(), listing("succeeded", outcome=Outcome(result=msgspec.Raw(b"1")))
+    await acting(kube).carry_out(situation(RUNNING, said), WriteEnd("Succeeded", keys.COMPLETED, "", said))
+    assert (kube.status["phase"], kube.status["reason"]) == ("Failed", keys.RESULT_REFUSED)
+
+
 @pytest.mark.parametrize(
     ("result", "why"),
     [
@@ -83,17 +124,8 @@ class Written:
 async def test_a_result_that_cannot_be_stored_fails_the_run(situation: Any, result: bytes, why: str | None) -> None:
     """The run ends all the same, with the reason; once its pod listed it, it was tried for ever."""
     kube = Written()
-    act = Act(
-        store=cast("Any", kube),
-        kube=cast("Any", kube),
-        dispatch=cast("Any", None),
-        memory=cast("Any", None),
-        seat=lambda *_, **__: None,
-        clock=cast("Any", None),
-        settings=cast("Any", None),
-    )
     said = listing("succeeded", outcome=Outcome(result=msgspec.Raw(result)))
-    await act.carry_out(situation(RUNNING, said), WriteEnd("Succeeded", keys.COMPLETED, "", said))
+    await acting(kube).carry_out(situation(RUNNING, said), WriteEnd("Succeeded", keys.COMPLETED, "", said))
     if why is None:
         assert (kube.status["phase"], kube.status["reason"]) == ("Succeeded", keys.COMPLETED)
     else:
@@ -106,15 +138,6 @@ async def test_a_result_that_cannot_be_stored_fails_the_run(situation: Any, resu
 async def test_a_run_that_hit_a_limit_keeps_what_it_left(situation: Any, partial: bytes) -> None:
     """Its partial result is the object's result, beside the reason; without one there is none."""
     kube = Written()
-    act = Act(
-        store=cast("Any", kube),
-        kube=cast("Any", kube),
-        dispatch=cast("Any", None),
-        memory=cast("Any", None),
-        seat=lambda *_, **__: None,
-        clock=cast("Any", None),
-        settings=cast("Any", None),
-    )
     said = listing("limit", outcome=Outcome(limit="steps", result=msgspec.Raw(partial)))
-    await act.carry_out(situation(RUNNING, said), WriteEnd("Failed", keys.STEP_LIMIT, "", said))
+    await acting(kube).carry_out(situation(RUNNING, said), WriteEnd("Failed", keys.STEP_LIMIT, "", said))
     assert (kube.status["reason"], kube.status.get("result")) == (keys.STEP_LIMIT, json.loads(partial or b"null"))
