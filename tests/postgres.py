@@ -13,7 +13,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -96,22 +96,18 @@ class PostgresServer:
     def kill(self) -> None:
         """Kill every process at once, as a crash of its machine would."""
         found = self.processes()
-        for pid in reversed(found):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        _signal(reversed(found), signal.SIGKILL)
         if self._process is not None:
             self._process.wait()
         _until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in found), "the killed processes")
 
     def freeze(self) -> None:
         """Stop every process: sockets stay open and nobody answers."""
-        for pid in reversed(self.processes()):
-            os.kill(pid, signal.SIGSTOP)
+        _signal(reversed(self.processes()), signal.SIGSTOP)
 
     def thaw(self) -> None:
         """Let it go on."""
-        for pid in self.processes():
-            os.kill(pid, signal.SIGCONT)
+        _signal(self.processes(), signal.SIGCONT)
 
     def promote(self) -> None:
         """Make a standby the primary."""
@@ -120,8 +116,7 @@ class PostgresServer:
 
     def remove(self) -> None:
         """Kill it and delete its data."""
-        self.thaw()
-        self.kill()
+        self.kill()  # a frozen one, too
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Self:
@@ -172,6 +167,12 @@ def _binaries(folder: Path) -> Path:
     if os.getuid() == 0 and not is_readable:
         installed = Path(shutil.copytree(installed, folder / "programs"))
     return installed / "bin"
+
+
+def _signal(pids: Iterable[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):  # a server's processes come and go
+            os.kill(pid, number)
 
 
 def _children(pid: int) -> Iterator[int]:
