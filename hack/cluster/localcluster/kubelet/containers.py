@@ -8,7 +8,6 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import Callable
 from dataclasses import replace
 
 from localcluster import processes
@@ -25,7 +24,8 @@ _IMAGE_POLL_SECONDS = 0.5
 _CONFIG_RETRY_SECONDS = 1.0
 _BACKOFF_LIMIT_SECONDS = 300.0
 _BACKOFF_RESET_SECONDS = 600.0
-_KILL_CHECK_SECONDS = 0.1
+_HOOK_CHECK_SECONDS = 0.1
+LEAST_GRACE_SECONDS = 2.0  # minimumGracePeriodInSeconds of pkg/kubelet/kuberuntime (1.34)
 _KILLED = 137
 _START_ERROR = 128
 
@@ -246,9 +246,7 @@ class Container:
     async def on_dead(self, message: str) -> None:
         """Liveness or startup failed for good: end this execution; the policy says what follows."""
         log.info("container %s: %s: it is restarted", self.spec["name"], message)
-        grace = self._host.object["spec"].get("terminationGracePeriodSeconds", 30)
-        deadline = time.monotonic() + grace
-        await self._end_process(lambda: deadline)
+        await self._end_process(self._host.object["spec"].get("terminationGracePeriodSeconds", 30))
 
     def misbehave(self) -> None:
         """Act on the annotation as it is now."""
@@ -265,35 +263,30 @@ class Container:
         self._is_stopping = True
         self._wake.set()
 
-    async def stop(self, deadline: Callable[[], float]) -> None:
-        """End the running process, if there is one.
-
-        Args:
-            deadline: when it is killed, in monotonic seconds; may come nearer while it is waited for.
-        """
+    async def stop(self, grace_seconds: float) -> None:
+        """End the running process, if there is one; how long it may take is not asked again."""
         self.begin_stop()
-        await self._end_process(deadline)
+        await self._end_process(grace_seconds)
 
-    async def _end_process(self, deadline: Callable[[], float]) -> None:
-        """The preStop hook, SIGTERM, the grace, SIGKILL."""
+    async def _end_process(self, grace_seconds: float) -> None:
+        """The preStop hook, SIGTERM, the rest of the grace but 2 s at least, SIGKILL."""
         process = self._process
         if process is None:
             return
-        if deadline() > time.monotonic():
-            await self._run_hook(process, deadline)
-            process.signal(signal.SIGTERM)
-        while process.is_running and (left := deadline() - time.monotonic()) > 0:
-            await process.wait(min(left, _KILL_CHECK_SECONDS))
+        deadline = time.monotonic() + grace_seconds
+        await self._run_hook(process, deadline)
+        process.signal(signal.SIGTERM)
+        await process.wait(max(deadline - time.monotonic(), LEAST_GRACE_SECONDS))
         process.signal(signal.SIGKILL)
         await process.wait()
 
-    async def _run_hook(self, process: Process, deadline: Callable[[], float]) -> None:
+    async def _run_hook(self, process: Process, deadline: float) -> None:
         """Run the preStop hook to its end, or until the process or the time is over."""
         hook = ((self.spec.get("lifecycle") or {}).get("preStop") or {}).get("exec")
         if hook is None or self._launched is None:
             return
         running = asyncio.create_task(probes.execute(hook["command"], self._launched))
-        while not running.done() and process.is_running and deadline() > time.monotonic():
-            await asyncio.wait([running], timeout=_KILL_CHECK_SECONDS)
+        while not running.done() and process.is_running and deadline > time.monotonic():
+            await asyncio.wait([running], timeout=_HOOK_CHECK_SECONDS)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

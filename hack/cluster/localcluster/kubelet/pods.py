@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import shutil
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from localcluster.kubelet import launches
 from localcluster.kubelet import status as statuses
 from localcluster.kubelet.addresses import Addresses
 from localcluster.kubelet.api import FAILURES, Api, ApiError, Object
-from localcluster.kubelet.containers import Container
+from localcluster.kubelet.containers import LEAST_GRACE_SECONDS, Container
 from localcluster.kubelet.contract import Files
 from localcluster.kubelet.environment import BadConfig
 from localcluster.kubelet.forwarder import Forwarder
@@ -73,7 +72,7 @@ class Pod:
         self.inits = self._make("initContainers")
         self.containers = self._make("containers")
         self._deleting = asyncio.Event()
-        self._deadline = float("inf")
+        self._grace_seconds = LEAST_GRACE_SECONDS  # of an object that goes without notice
         self._was_over = pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
         self._is_over = False
         self.update(pod)
@@ -140,15 +139,13 @@ class Pod:
                 container.misbehave()
         if self._forwarder:
             (self._forwarder.cut if after == "unreachable" else self._forwarder.mend)()
-        if "deletionTimestamp" in pod["metadata"]:
-            grace = pod["metadata"].get("deletionGracePeriodSeconds") or 0
-            self._deadline = min(self._deadline, time.monotonic() + grace)
-            self._deleting.set()
+        if "deletionTimestamp" in pod["metadata"] and not self._deleting.is_set():
+            self._grace_seconds = pod["metadata"].get("deletionGracePeriodSeconds") or 0
+            self._deleting.set()  # a stop that has begun is not cut short, as in a real kubelet (its issue 113606)
         self.touch()
 
     def gone(self) -> None:
-        """The object is no more: whatever still runs is killed at once."""
-        self._deadline = time.monotonic()
+        """The object is no more: whatever still runs is stopped; it has the least grace, or what is left of its own."""
         self._reporter.gone.set()
         self._deleting.set()
         self.speaking.set()
@@ -253,7 +250,7 @@ class Pod:
         everyone = [*self.inits, *self.containers]
         for one in everyone:
             one.begin_stop()
-        await asyncio.gather(*(one.stop(lambda: self._deadline) for one in everyone))
+        await asyncio.gather(*(one.stop(self._grace_seconds) for one in everyone))
         if not any(one.record.is_running for one in everyone):
             life.cancel()
         await asyncio.gather(life, return_exceptions=True)
