@@ -17,6 +17,7 @@ CORE: Final = "/api/v1/namespaces"
 LEASES: Final = "/apis/coordination.k8s.io/v1/namespaces"
 RBAC: Final = "/apis/rbac.authorization.k8s.io/v1/namespaces"
 POLL_SECONDS: Final = 0.2
+PATIENCE_SECONDS: Final = 60.0  # longer than an outage
 MERGE: Final = "application/merge-patch+json"
 APPLY: Final = "application/apply-patch+yaml"
 
@@ -43,11 +44,21 @@ class Admin:
         await self._session.close()
 
     async def ask(self, method: str, path: str, body: Any = None, *, kind: str = "application/json") -> Json:
-        """One call; empty where the object is not there.
+        """One call; empty where the object is not there. While nobody listens it is made again.
 
         Raises:
             AssertionError: the API server refused it.
         """
+        until = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                return await self._ask(method, path, body, kind)
+            except aiohttp.ClientConnectionError:
+                if time.monotonic() > until:
+                    raise
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _ask(self, method: str, path: str, body: Any, kind: str) -> Json:
         data = None if body is None else json.dumps(body)
         async with self._session.request(method, path, data=data, headers={"Content-Type": kind}) as response:
             text = await response.text()

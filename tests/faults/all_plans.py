@@ -23,7 +23,7 @@ from hack.stage import Stage
 from tests.faults.admin import Admin, wait_for
 from tests.faults.calls import Call
 from tests.faults.operator import Operator, ca_of, token
-from tests.faults.plans import Plan, generate
+from tests.faults.plans import OUTAGE, Plan, generate
 from tests.faults.play import Played, Theatre, relays
 from tests.faults.reference import Reference
 from tests.integration.fleet import IMAGES
@@ -34,6 +34,7 @@ TRIES: Final = 3  # a write that moves with the clock, such as a count's, does n
 LONG_QUIET_SECONDS: Final = 60.0
 SETTLED_SECONDS: Final = 10.0
 SETTLE_SECONDS: Final = 120.0
+SLOW: Final = frozenset({"hung", OUTAGE})
 STAYING: Final = ("kill-during", "frozen", "invalid")  # faults of the plans whose fleets stay for the long quiet
 
 
@@ -77,9 +78,9 @@ def choose(plans: list[Plan], wish: str) -> list[Plan]:
 
 
 def drawn(plans: list[Plan], number: int, seed: str) -> list[Plan]:
-    """So many plans, each of another fault, drawn by a seed; none that hangs a watch, which takes over a minute."""
+    """So many plans, each of another fault, drawn by a seed; none that takes over a minute."""
     shuffled = random.Random(seed).sample(plans, len(plans))
-    by_fault = {plan.fault: plan for plan in shuffled if plan.fault != "hung"}
+    by_fault = {plan.fault: plan for plan in shuffled if plan.fault not in SLOW}
     return list(by_fault.values())[:number]
 
 
@@ -128,10 +129,10 @@ class Company:
         return [] if played.verdict == "broken" else ["the control was not flagged"]
 
     async def play_all(self, plans: list[Plan], verdicts: Verdicts) -> list[Played]:
-        """Every plan, in lanes; a line for each."""
-        waiting, done, began = list(reversed(plans)), list[Played](), time.monotonic()
+        """Every plan, in lanes, and then those that must be alone; a line for each."""
+        done, began = list[Played](), time.monotonic()
 
-        async def lane() -> None:
+        async def lane(waiting: list[Plan]) -> None:
             while waiting:
                 played = await self._play_until_met(waiting.pop())
                 done.append(played)
@@ -143,7 +144,9 @@ class Company:
                 for what in played.faults:
                     print(f"    {what}", flush=True)
 
-        await asyncio.gather(*(lane() for _ in range(self._lanes)))
+        beside = [plan for plan in reversed(plans) if not plan.is_alone]
+        await asyncio.gather(*(lane(beside) for _ in range(self._lanes)))
+        await lane([plan for plan in reversed(plans) if plan.is_alone])
         return done
 
     async def _play_until_met(self, plan: Plan) -> Played:

@@ -137,6 +137,13 @@ async def token_expired(script: "Script", exchange: Exchange) -> Answer | None:
     return _status(401, "Unauthorized", "the token has expired")
 
 
+async def outage(script: "Script", exchange: Exchange) -> Answer | None:
+    """The request is carried out, and the API server and etcd are killed before the answer; they come back later."""
+    await script.forward(exchange)
+    await script.end_server()
+    raise Cut
+
+
 async def unavailable(_script: "Script", _exchange: Exchange) -> Answer | None:
     """A pod answers 503, not by the run protocol."""
     return Answer(503, {"Content-Type": "text/plain"}, b"no healthy upstream")
@@ -161,6 +168,7 @@ HARM: Final[dict[str, Harm]] = {
     "hung": hung,
     "token-expired": token_expired,
     "unavailable": unavailable,
+    "outage": outage,
 }
 """By name, as plans call them."""
 

@@ -7,10 +7,10 @@ from typing import Final
 
 from tests.faults.calls import Call
 
+KILLS: Final = ("kill-before", "kill-during", "kill-after")
+"""The operator dies; every single write meets each of them."""
+
 OF_WRITES: Final = (
-    "kill-before",
-    "kill-during",
-    "kill-after",
     "lost-answer",
     "delay",
     "duplicate",
@@ -23,15 +23,15 @@ OF_WRITES: Final = (
     "reset",
     "frozen",
 )
-"""What may happen to a write, or to the watch that would show it."""
+"""What else may happen to a write, or to the watch that would show it."""
 
 OF_POD_CALLS: Final = (
-    "kill-before",
-    "kill-during",
+    *KILLS,
     "lost-answer",
     "delay",
     "duplicate",
     "overtaken",
+    "failed",
     "reset",
     "unavailable",
 )
@@ -39,6 +39,7 @@ OF_POLLS: Final = ("cut-answer", "delay", "duplicate", "reset", "unavailable")
 POLLS: Final = (1, 4, 8)  # the how many of a pod's polls
 WATCHED: Final = frozenset({"agentdeployments", "agentversions", "agentruns", "pods"})
 OF_WATCHES: Final = frozenset({"gone", "frozen", "hung"})
+OUTAGE: Final = "outage"
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,11 @@ class Plan:
     fault: str  # of `harm.HARM`
     call: Call
     ordinal: int  # the how many of its kind, from 1
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether it harms everything on its cluster, so that no other plan may be played beside it."""
+        return self.fault == OUTAGE
 
     @property
     def name(self) -> str:
@@ -72,12 +78,14 @@ def numbered(calls: Iterable[Call]) -> list[tuple[Call, int]]:
 def generate(calls: Iterable[Call]) -> list[Plan]:
     """Every plan for the calls of an undisturbed run, in their order.
 
-    Writes of one shape (the same words about another object, or once more) share one round of faults, dealt out among
-    them in turn: which of them it is makes a difference now and then, and each fault meets each shape.
+    Each write meets each death of the operator. Of the other faults, writes of one shape (the same words about another
+    object, or once more) share one round, dealt out among them in turn: which of them it is makes a difference now and
+    then, and each fault meets each shape.
     """
     found = numbered(calls)
     writes = [each for each in found if each[0].is_write]
-    plans = [plan for group in _by_shape(writes) for plan in _deal(group, OF_WRITES)]
+    plans = [Plan(kill, *each) for each in writes for kill in KILLS]
+    plans += [plan for group in _by_shape(writes) for plan in _deal(group, OF_WRITES)]
     pod_calls = [each for each in found if each[0].is_pod_write]
     plans += [plan for group in _by_shape(pod_calls) for plan in _deal(group, OF_POD_CALLS)]
     plans += [Plan(fault, Call("state", "runs"), n) for n in POLLS for fault in OF_POLLS]
@@ -101,12 +109,15 @@ def _fits(fault: str, call: Call) -> bool:
 
 
 def _of_connections(writes: list[tuple[Call, int]]) -> list[Plan]:
-    """A watch of each kind that hangs from its first write on, and a token that expires early, half way, and late."""
+    """A watch of each kind that hangs from its first write on.
+
+    Early, half way, and late: a token that expires, and an outage of the API server and of etcd.
+    """
     plans = []
     for resource in sorted(WATCHED):
         first = next((each for each in writes if each[0].resource.partition("/")[0] == resource), None)
         if first is not None:
             plans.append(Plan("hung", *first))
     others = [each for each in writes if each[0].resource != "leases"]
-    plans += [Plan("token-expired", *others[len(others) * part // 4]) for part in (1, 2, 3)]
-    return plans
+    turns = [others[len(others) * part // 4] for part in (1, 2, 3)]
+    return [*plans, *(Plan(fault, *turn) for fault in ("token-expired", OUTAGE) for turn in turns)]

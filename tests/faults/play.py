@@ -4,10 +4,11 @@ import asyncio
 import json
 import re
 import shutil
+import signal
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Final
 from aiohttp import web
 
 from hack.stage import Stage
+from localcluster import Cluster
 from pinfleet.wire import POD_HEADER
 from tests.faults import calls
 from tests.faults.admin import CORE, CUSTOM, Admin, Waited, wait_for
@@ -35,6 +37,8 @@ NOISY_SECONDS: Final = 40.0  # writes that go on for so long after the end state
 SETTLE_SECONDS: Final = 100.0
 PASS_SECONDS: Final = 40.0
 AFTER_PASS_SECONDS: Final = 1.0
+OUTAGE_SECONDS: Final = 30.0
+SERVER: Final = ("etcd", "kube-apiserver")  # in the order of starting
 
 
 @dataclass
@@ -111,11 +115,12 @@ class Theatre:
             server = f"https://127.0.0.1:{api_port}"
             operator.set_token(server, ca_of(self.stage.cluster), tokens[0])
             script.expire_token = lambda: operator.set_token(server, ca_of(self.stage.cluster), tokens[1])
-            operator.start()
-            try:
-                yield Scene(story, script, operator)
-            finally:
-                await operator.stop()
+            async with outages(self.stage.cluster) as script.end_server:
+                operator.start()
+                try:
+                    yield Scene(story, script, operator)
+                finally:
+                    await operator.stop()
 
     async def _rest(self, scene: "Scene", expected: EndState | None, played: Played) -> EndState:
         """Until the end state is there, nothing is written for a while, and a pass plans nothing; the state then."""
@@ -183,6 +188,27 @@ class Scene:
     story: Story
     script: Script
     operator: Operator
+
+
+@asynccontextmanager
+async def outages(cluster: Cluster) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """What ends the API server and etcd, by SIGKILL; both are back after a while, and when the block ends."""
+    returning: list[asyncio.Task[None]] = []
+
+    async def come_back() -> None:
+        await asyncio.sleep(OUTAGE_SECONDS)
+        for name in SERVER:
+            await asyncio.to_thread(cluster.start_component, name)
+
+    async def end() -> None:
+        for name in reversed(SERVER):
+            await asyncio.to_thread(cluster.stop_component, name, signal.SIGKILL)
+        returning.append(asyncio.create_task(come_back()))
+
+    try:
+        yield end
+    finally:
+        await asyncio.gather(*returning)
 
 
 @asynccontextmanager

@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -35,6 +35,7 @@ class Script:
     plan: Plan | None  # None: nothing happens
     kill: Callable[[], None] = lambda: None  # the operator, at once
     expire_token: Callable[[], None] = lambda: None  # give the operator another token to find
+    end_server: Callable[[], Awaitable[None]] = lambda: asyncio.sleep(0)  # the API server and etcd, for a while
     seen: list[Seen] = field(default_factory=list)
     fired_at: float | None = None  # when the plan's fault happened
     stale_token: str = ""  # that is refused from now on

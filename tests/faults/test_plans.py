@@ -8,7 +8,7 @@ from tests.faults import calls
 from tests.faults.all_plans import drawn
 from tests.faults.calls import Call
 from tests.faults.harm import HARM
-from tests.faults.plans import OF_WRITES, Plan, generate, numbered
+from tests.faults.plans import KILLS, OF_WRITES, Plan, generate, numbered
 from tests.faults.reference import Reference
 
 REFERENCE = Reference.read()
@@ -31,6 +31,15 @@ def test_every_shape_of_write_meets_every_fault() -> None:
             assert (call.shape, fault) in met
         is_watched = call.resource.partition("/")[0] not in {"secrets", "leases"}
         assert ((call.shape, "gone") in met, (call.shape, "frozen") in met) == (is_watched, is_watched)
+
+
+def test_the_operator_dies_around_every_single_write() -> None:
+    """Before it, during it and after it; at every call to a pod of another shape, too."""
+    met = {(plan.fault, plan.call, plan.ordinal) for plan in PLANS}
+    writes = [each for each in numbered(REFERENCE.calls) if each[0].is_write]
+    assert met >= {(kill, *each) for kill in KILLS for each in writes}
+    shapes = {call.shape for call in REFERENCE.calls if call.is_pod_write}
+    assert {(plan.fault, plan.call.shape) for plan in PLANS} >= {(kill, each) for kill in KILLS for each in shapes}
 
 
 def test_every_plan_is_of_a_call_that_was_made_and_a_fault_that_there_is() -> None:

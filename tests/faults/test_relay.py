@@ -119,6 +119,7 @@ async def stand(fault: str | None, call: Call = ENDED) -> AsyncIterator[Stand]:
         ("reset", RESET, 0, 0),
         ("unavailable", 503, 0, 0),
         ("token-expired", 401, 0, 0),
+        ("outage", RESET, 1, 0),
     ],
 )
 async def test_a_fault_is_what_it_is_called(

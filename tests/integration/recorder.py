@@ -126,11 +126,24 @@ class Recorder:
         """Keep one event; the resourceVersion to go on from."""
         item = event["object"]
         if event["type"] == "ERROR":
-            self._gaps.append(f"the watch of {plural} was refused after {version}: {item.get('message')}")
-            return str(self._list(PATHS[plural])["metadata"]["resourceVersion"])
+            return self._list_again(plural, f"the watch was refused after {version}: {item.get('message')}")
         found = str(item["metadata"]["resourceVersion"])
         self._seen[plural].append(Change(int(found), time.time(), event["type"], item))
         return found
+
+    def _list_again(self, plural: str, why: str) -> str:
+        """Go on from a list, as after a restart of the API server; it is a gap only where something was missed."""
+        listed = self._list(PATHS[plural])
+        latest = {change.item["metadata"]["uid"]: change for change in list(self._seen[plural])}
+        there = {item["metadata"]["uid"]: item for item in listed["items"]}
+        missed = [(uid, "MODIFIED", item) for uid, item in there.items()
+                  if uid not in latest or latest[uid].rv < int(item["metadata"]["resourceVersion"])]  # fmt: skip
+        missed += [(uid, "DELETED", change.item) for uid, change in latest.items()
+                   if uid not in there and change.verb != "DELETED"]  # fmt: skip
+        for uid, verb, item in missed:
+            self._gaps.append(f"{plural} {uid} changed unseen: {why}")
+            self._seen[plural].append(Change(int(item["metadata"]["resourceVersion"]), time.time(), verb, item))
+        return str(listed["metadata"]["resourceVersion"])
 
     def _of(self, plural: str, namespace: str) -> list[Change]:
         seen = list(self._seen[plural])
