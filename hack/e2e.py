@@ -11,7 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from localcluster import LocalClusterError
-from tests.e2e import place
+from tests.e2e import machine, place
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTEST = [sys.executable, "-m", "pytest", "--timeout", "600", "-v"]  # an image may have to start on a slow machine
@@ -35,10 +35,21 @@ def main() -> int:
         return 2
     if sys.argv[1:]:
         return run(sys.argv[1:], dict(os.environ))
+    if not is_node:
+        return run_parts((STORY,), dict(os.environ))
+    before = machine.snapshot()
+    code = run_parts(ON_NODE, os.environ | {"PINFLEET_PROFILE": "node"})
+    left = machine.left_of(before)
+    print("\n".join(["", "left on this machine after all of it:", *(left or ["nothing"])]))
+    return code or int(bool(left))
+
+
+def run_parts(parts: tuple[tuple[str, list[str]], ...], environment: dict[str, str]) -> int:
+    """Run some parts, whatever comes of each; the first exit code that is not 0."""
     codes = []
-    for title, arguments in ON_NODE if is_node else (STORY,):
+    for title, arguments in parts:
         print(f"\n{title}:", flush=True)
-        codes.append(run(arguments, os.environ | ({"PINFLEET_PROFILE": "node"} if is_node else {})))
+        codes.append(run(arguments, environment))
     return next((code for code in codes if code), 0)
 
 

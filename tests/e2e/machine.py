@@ -7,6 +7,7 @@ and go by themselves.
 import os
 import re
 import subprocess
+import time
 from pathlib import Path
 
 _OURS = {"containerd", "containerd-shim", "runc", "kubelet", "kube-proxy", "busybox"}
@@ -19,6 +20,7 @@ _SYSCTLS = (
     "kernel/panic",
     "kernel/panic_on_oops",
 )
+REMOVAL_SECONDS = 10.0
 _FOLDERS = ("/run", "/run/netns", "/var/lib", "/var/lib/cni", "/opt", "/etc/cni", "/var/log/pods")
 
 Snapshot = dict[str, set[str]]
@@ -49,6 +51,14 @@ def changes(before: Snapshot, after: Snapshot) -> list[str]:
         if kind not in {"processes", "namespaces"}:  # those of others come and go
             lines += [f"{kind}: gone {line}" for line in sorted(before[kind] - after[kind])]
     return lines
+
+
+def left_of(before: Snapshot) -> list[str]:
+    """What is changed since; the kernel takes a moment to remove namespaces."""
+    until = time.monotonic() + REMOVAL_SECONDS
+    while (found := changes(before, snapshot())) and time.monotonic() < until:
+        time.sleep(0.05)
+    return found
 
 
 def _lines(*command: str) -> set[str]:

@@ -15,7 +15,7 @@ from localcluster.node import cgroups
 from localcluster.node.names import Names
 from localcluster.node.pause import PAUSE_IMAGE
 from tests.cluster.kube import Kube, until
-from tests.e2e.machine import changes, snapshot
+from tests.e2e.machine import changes, left_of, snapshot
 
 
 @pytest.fixture
@@ -46,13 +46,6 @@ def with_a_pod(cluster: Cluster) -> Kube:
     return kube
 
 
-def left(before: dict[str, set[str]]) -> list[str]:
-    """What is changed; the kernel takes a moment to remove namespaces."""
-    with contextlib.suppress(AssertionError):
-        until("nothing is left", lambda: not changes(before, snapshot()), 10)
-    return changes(before, snapshot())
-
-
 def test_down_leaves_nothing(other: Cluster) -> None:
     """After `up`, a second `up`, a pod and `down`, the machine is as before; once more in a row, too."""
     before = snapshot()
@@ -64,7 +57,7 @@ def test_down_leaves_nothing(other: Cluster) -> None:
         with_a_pod(other)
         assert changes(before, snapshot()) != []
         other.down()
-        assert left(before) == []
+        assert left_of(before) == []
 
 
 def test_a_crash_leaves_nothing(other: Cluster) -> None:
@@ -82,7 +75,7 @@ def test_a_crash_leaves_nothing(other: Cluster) -> None:
         processes.send(processes.read_identity(other.layout.identity(name)) or pytest.fail(name), signal.SIGKILL)
     assert cgroups.members(Names.of(other.facts).cgroup), "the pod's processes outlive the components"
     other.down()
-    assert left(before) == []
+    assert left_of(before) == []
 
 
 def test_a_failed_up_leaves_nothing(other: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +85,7 @@ def test_a_failed_up_leaves_nothing(other: Cluster, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("localcluster.node.settings._kubelet", lambda _layout, _names: {"kind": "None"})
     with pytest.raises(LocalClusterError, match="cannot start kubelet"):
         other.up()
-    assert left(before) == []
+    assert left_of(before) == []
 
 
 @contextlib.contextmanager
