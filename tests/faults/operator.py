@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Final
 
@@ -45,6 +46,7 @@ class Operator:
         self.log = folder / "operator.log"
         self.kubeconfig = folder / "kubeconfig"
         self.starts = 0
+        self.started_at = 0.0  # the last time, by the monotonic clock
         self._environment = {
             "PATH": os.environ["PATH"],
             "KUBECONFIG": str(self.kubeconfig),
@@ -87,7 +89,7 @@ class Operator:
                     stderr=log,
                     start_new_session=True,
                 )
-            self.starts += 1
+            self.starts, self.started_at = self.starts + 1, time.monotonic()
             await self._process.wait()
             await asyncio.sleep(RESTART_SECONDS)
 

@@ -75,6 +75,12 @@ def numbered(calls: Iterable[Call]) -> list[tuple[Call, int]]:
     return found
 
 
+def common(plays: list[list[Call]]) -> list[Call]:
+    """The calls that came in each of several plays, as often as in each: the others move with the clock."""
+    first, *others = (dict.fromkeys(numbered(calls)) for calls in plays)
+    return [call for call, ordinal in first if all((call, ordinal) in other for other in others)]
+
+
 def generate(calls: Iterable[Call]) -> list[Plan]:
     """Every plan for the calls of an undisturbed run, in their order.
 

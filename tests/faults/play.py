@@ -4,11 +4,10 @@ import asyncio
 import json
 import re
 import shutil
-import signal
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,13 +16,13 @@ from typing import Final
 from aiohttp import web
 
 from hack.stage import Stage
-from localcluster import Cluster
 from pinfleet.wire import POD_HEADER
 from tests.faults import calls
 from tests.faults.admin import CORE, CUSTOM, Admin, Waited, wait_for
 from tests.faults.calls import Call, Json
 from tests.faults.harm import RETRY_AFTER_SECONDS
 from tests.faults.operator import Operator, allow_lease, ca_of, token
+from tests.faults.outage import outages
 from tests.faults.plans import Plan
 from tests.faults.reference import Reference
 from tests.faults.relay import Cut, Relay
@@ -37,8 +36,6 @@ NOISY_SECONDS: Final = 40.0  # writes that go on for so long after the end state
 SETTLE_SECONDS: Final = 100.0
 PASS_SECONDS: Final = 40.0
 AFTER_PASS_SECONDS: Final = 1.0
-OUTAGE_SECONDS: Final = 30.0
-SERVER: Final = ("etcd", "kube-apiserver")  # in the order of starting
 
 
 @dataclass
@@ -140,7 +137,10 @@ class Theatre:
         return found
 
     async def _quiet(self, scene: "Scene", played: Played) -> None:
-        """Nothing is written for a while, nor by the pass after it; anew if the operator loses its Lease meanwhile."""
+        """Nothing is written for a while, nor by the pass after it; anew if the operator loses its Lease meanwhile.
+
+        Whoever took the place of a killed one waits for its Lease first: that silence says nothing.
+        """
         while True:
             starts, found = scene.operator.starts, await self._noise(scene)
             if starts == scene.operator.starts:
@@ -148,7 +148,13 @@ class Theatre:
                 return
 
     async def _noise(self, scene: "Scene") -> list[str]:
-        began, script = time.monotonic(), scene.script
+        script = scene.script
+
+        async def leads() -> bool:
+            return script.leads_since(scene.operator.started_at)
+
+        await wait_for("an operator that leads", leads, SETTLE_SECONDS)
+        began = time.monotonic()
         while time.monotonic() - max(script.last_write_at(), began) < QUIET_SECONDS:
             if time.monotonic() - began > NOISY_SECONDS:
                 return [f"INV-8: writes go on: {script.writes_since(time.monotonic() - QUIET_SECONDS)}"]
@@ -188,27 +194,6 @@ class Scene:
     story: Story
     script: Script
     operator: Operator
-
-
-@asynccontextmanager
-async def outages(cluster: Cluster) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-    """What ends the API server and etcd, by SIGKILL; both are back after a while, and when the block ends."""
-    returning: list[asyncio.Task[None]] = []
-
-    async def come_back() -> None:
-        await asyncio.sleep(OUTAGE_SECONDS)
-        for name in SERVER:
-            await asyncio.to_thread(cluster.start_component, name)
-
-    async def end() -> None:
-        for name in reversed(SERVER):
-            await asyncio.to_thread(cluster.stop_component, name, signal.SIGKILL)
-        returning.append(asyncio.create_task(come_back()))
-
-    try:
-        yield end
-    finally:
-        await asyncio.gather(*returning)
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from tests.faults.harm import HARM
 from tests.faults.plans import Plan
 from tests.faults.relay import Answer, Cut, Exchange
 
+TAKEN: Final = (200, 201)
 EXPIRED: Final = b'{"type":"ERROR","object":{"kind":"Status","status":"Failure","reason":"Expired","code":410}}\n'
 REFUSED: Final = json.dumps({"kind": "Status", "status": "Failure", "reason": "Unauthorized", "code": 401}).encode()
 
@@ -136,6 +137,11 @@ class Script:
     def last_change_at(self) -> float:
         """When the operator began, or last wrote anything but its Lease."""
         return max(self.last_write_at(), self.seen[0].at if self.seen else 0.0)
+
+    def leads_since(self, at: float) -> bool:
+        """Whether somebody has written the Lease since; who waits for it reads it alone."""
+        return any(each.at > at and each.call.resource == "leases" and each.call.is_write and each.status in TAKEN
+                   for each in self.seen)  # fmt: skip
 
     def writes_since(self, at: float) -> list[str]:
         """What was written from a time on, Leases apart."""

@@ -8,7 +8,7 @@ from tests.faults import calls
 from tests.faults.all_plans import drawn
 from tests.faults.calls import Call
 from tests.faults.harm import HARM
-from tests.faults.plans import KILLS, OF_WRITES, Plan, generate, numbered
+from tests.faults.plans import KILLS, OF_WRITES, Plan, common, generate, numbered
 from tests.faults.reference import Reference
 
 REFERENCE = Reference.read()
@@ -48,6 +48,12 @@ def test_every_plan_is_of_a_call_that_was_made_and_a_fault_that_there_is() -> No
     for plan in PLANS:
         assert plan.fault in HARM
         assert (plan.call, plan.ordinal) in made or plan.call.verb == "state"
+
+
+def test_what_moves_with_the_clock_is_not_planned_for() -> None:
+    """A call that did not come in each undisturbed play, or not as often, might not come in a plan."""
+    a, b = Call("patch", "pods", "a"), Call("patch", "pods", "b")
+    assert common([[a, b, a], [b, a], [a, a, b]]) == [a, b]
 
 
 def test_a_sample_is_drawn_by_its_seed() -> None:
