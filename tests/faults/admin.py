@@ -26,6 +26,10 @@ class Waited(AssertionError):
     """What was waited for did not come."""
 
 
+class Starting(Exception):
+    """The API server does not serve everything yet."""
+
+
 class Admin:
     """Calls by path; use it as an async context manager."""
 
@@ -44,7 +48,7 @@ class Admin:
         await self._session.close()
 
     async def ask(self, method: str, path: str, body: Any = None, *, kind: str = "application/json") -> Json:
-        """One call; empty where the object is not there. While nobody listens it is made again.
+        """One call; empty where the object is not there. While the API server is away or starts it is made again.
 
         Raises:
             AssertionError: the API server refused it.
@@ -53,7 +57,7 @@ class Admin:
         while True:
             try:
                 return await self._ask(method, path, body, kind)
-            except aiohttp.ClientConnectionError:
+            except (aiohttp.ClientConnectionError, Starting):
                 if time.monotonic() > until:
                     raise
             await asyncio.sleep(POLL_SECONDS)
@@ -62,6 +66,8 @@ class Admin:
         data = None if body is None else json.dumps(body)
         async with self._session.request(method, path, data=data, headers={"Content-Type": kind}) as response:
             text = await response.text()
+            if response.status == 503:
+                raise Starting(f"{method} {path}: {text}")
             assert response.status < 300 or response.status == 404, f"{method} {path}: {response.status} {text}"
             found: Json = json.loads(text) if response.status != 404 else {}
             return found
