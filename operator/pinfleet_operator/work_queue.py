@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
-SLACK = 64  # void entries that the heap of times may hold beside as many as there are keys
+VOID_SHARE, SLACK = 1.25, 64  # the heap of times may hold so many entries for each key, and some more
 
 
 class WorkQueue(Generic[K]):
@@ -55,7 +55,7 @@ class WorkQueue(Generic[K]):
             return
         self._due[key] = at
         heapq.heappush(self._later, (at, key))
-        if len(self._later) > 2 * len(self._due) + SLACK:
+        if len(self._later) > VOID_SHARE * len(self._due) + SLACK:
             self._later = [(at, key) for key, at in self._due.items()]
             heapq.heapify(self._later)
         self._set_timer()
@@ -74,6 +74,8 @@ class WorkQueue(Generic[K]):
                 raise
         key = self._ready.popleft()
         self._queued.discard(key)
+        if not self._queued:
+            self._queued = set()  # it would keep the room that a burst of keys took
         self._active.add(key)
         self._due.pop(key, None)
         return key

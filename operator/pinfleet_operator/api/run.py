@@ -7,7 +7,7 @@ the schema's source; this is its fast reading, and a test holds the two together
 from datetime import datetime
 from functools import lru_cache
 from sys import intern
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -35,13 +35,27 @@ GITOPS_MARKS: Final = (
 """Labels and annotations by which a GitOps tool tracks an object; such a run is never deleted for its age."""
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True, gc=False, rename="camel"):
-    """The bounds of one run, as stamped at its pin."""
+class StampedLimits(msgspec.Struct, frozen=True, kw_only=True, gc=False, rename="camel"):
+    """The bounds of one run, as its status says them from its pin on."""
 
     max_steps: int
     active_seconds: int  # wall clock on pods, over all executions
     deadline_seconds: int  # from the run's creation
     max_attempts: int
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=True):
+    """The same without names, as records keep them."""
+
+    max_steps: int
+    active_seconds: int
+    deadline_seconds: int
+    max_attempts: int
+
+    @property
+    def stamped(self) -> StampedLimits:
+        """As they are written."""
+        return msgspec.convert(self, StampedLimits, from_attributes=True)
 
 
 class RequestedLimits(msgspec.Struct, frozen=True, kw_only=True, gc=False, rename="camel"):
@@ -114,21 +128,30 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=
         return self.pod_deaths >= ALONE_AT_DEATHS
 
 
-Kept = RunRecord | bytes
-"""A record as it is kept: a parked run, which may rest for weeks among ten thousands, as a third of its size."""
+class Kept(NamedTuple):
+    """A record as it is kept, at a third of its size: a run may rest for weeks among ten thousands."""
+
+    uid: str  # one text, however many keep it
+    packed: bytes  # all but the uid
+
 
 _PACK: Final = msgspec.msgpack.Encoder()
 _UNPACK: Final = msgspec.msgpack.Decoder(RunRecord)
+_PACKED: Final = bytearray()  # used again and again: what `encode` returns keeps the room that it was begun with
 
 
 def pack(run: RunRecord) -> Kept:
     """The record as it is kept; a parked run without its message, which is for people."""
-    return _PACK.encode(msgspec.structs.replace(run, message="")) if run.phase == "Parked" else run
+    message = "" if run.phase == "Parked" else run.message
+    _PACK.encode_into(msgspec.structs.replace(run, uid="", message=message), _PACKED)
+    return Kept(intern(run.uid), bytes(_PACKED))
 
 
-def unpack(kept: Kept) -> RunRecord:
+def unpack(uid: str, packed: bytes) -> RunRecord:
     """The record that is kept."""
-    return _UNPACK.decode(kept) if isinstance(kept, bytes) else kept
+    run = _UNPACK.decode(packed)
+    msgspec.structs.force_setattr(run, "uid", uid)
+    return run
 
 
 class _Meta(msgspec.Struct, rename="camel"):
@@ -171,7 +194,7 @@ class _Status(msgspec.Struct, rename="camel"):
     epoch: int = 0
     attempts: int = 0
     pod_deaths: int = 0
-    limits: Limits | None = None
+    limits: StampedLimits | None = None
     steps: int = 0
     steps_at_attempt: int = 0
     waiting_for: tuple[Wait, ...] = ()
@@ -233,9 +256,8 @@ _SHARED: Final = ("version", "pod", "pod_uid", "boot", "reason")
 
 
 @lru_cache(maxsize=1024)
-def _one_of(limits: Limits) -> Limits:
-    """The first of equal limits: those of a fleet's runs are mostly the same."""
-    return limits
+def _kept(limits: StampedLimits) -> Limits:
+    return Limits(**msgspec.structs.asdict(limits))
 
 
 def _flatten(found: _RunObject) -> RunRecord:
@@ -246,7 +268,7 @@ def _flatten(found: _RunObject) -> RunRecord:
         if names[field] is not None:
             names[field] = intern(names[field])
     if status.limits is not None:
-        names["limits"] = _one_of(status.limits)
+        names["limits"] = _kept(status.limits)
     names["waiting_for"] = without_shown(status.waiting_for)
     return RunRecord(
         uid=meta.uid,

@@ -6,7 +6,9 @@ an answer means for a run is ``judge``'s business.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from sys import intern
 
+import msgspec
 import structlog
 
 from pinfleet.wire import Accepted, EndReason, Offer, StateAnswer
@@ -262,6 +264,8 @@ def hear(mirror: PodMirror, answer: StateAnswer) -> set[str]:
     """
     if answer.n < mirror.n:
         return set()
+    for each in answer.runs:
+        msgspec.structs.force_setattr(each, "uid", intern(each.uid))  # the text that the store has, and no copy of it
     touched = {uid for uid, (_, n) in mirror.accepted.items() if mirror.n < n <= answer.n}
     listings = {
         each.uid: each

@@ -194,7 +194,8 @@ class RunLoop:
 
     def _note_waiting(self, s: Situation, verdict: Verdict) -> None:
         run = s.run
-        if run is None or not run.is_open or (run.phase == "Running" and not s.is_pod_gone):
+        is_at_rest = rests(s, verdict) or (run is not None and run.phase == "Running" and not s.is_pod_gone)
+        if run is None or not run.is_open or is_at_rest:
             return
         self._waiters.wait_for_fleet((run.namespace, run.fleet), run.uid)
         key = self._situate.version_key(run)
@@ -271,9 +272,12 @@ class RunLoop:
             self.queue.add(uid)
 
     def _fleet_changed(self, key: FleetKey) -> None:
-        for uid in self._waiters.of_fleet(key):
-            self.queue.add(uid)
         view = self._store.catalog.get(key)
+        concerned = self._waiters.of_fleet(key)
+        if view is not None and view.cancels_runs:
+            concerned = (*concerned, *self._store.runs.counts.open_of(key))
+        for uid in concerned:
+            self.queue.add(uid)
         kept = (view.run_ttl_seconds, view.ended_runs_limit) if view else None
         if self._kept.get(key) != kept:  # how long ended runs are kept is known now, or has changed
             for uid in self._ended.of(key):

@@ -1,7 +1,7 @@
 """What this process remembers of a run between passes: hints that a new process does without."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pinfleet_operator.runs.judge.situation import Refused, Told
@@ -35,7 +35,7 @@ class RunMemory:
 
     seen_at: datetime  # when this process first saw the run
     reported_at: datetime  # last progress or reason write, or seen_at
-    told: dict[tuple[str, int], Told] = field(default_factory=dict)  # (pod uid, epoch) -> our DELETE
+    told: tuple[Told, ...] = ()  # our DELETEs, one for each pod and epoch
     lost_since: datetime | None = None  # since when it is seen without a pod that could take it
     offers: int = 0  # accepted by its pod at this epoch
     offered_at: datetime | None = None  # the last of them
@@ -51,10 +51,17 @@ class RunMemory:
     is_absent: bool = False  # a consistent GET did not find its uid
     failures: int = 0  # passes in a row that failed
 
+    def note_told(self, told: Told) -> None:
+        """A DELETE is sent, or delivered; the first attempt says since when."""
+        key = (told.pod_uid, told.epoch)
+        known = next((each for each in self.told if (each.pod_uid, each.epoch) == key), told)
+        told = replace(told, at=known.at, is_delivered=known.is_delivered or told.is_delivered)
+        self.told = (*(each for each in self.told if each is not known), told)
+
     def assigned(self, previous_pod: str | None) -> None:
         """A new assignment is written: what was known of the old one is void."""
         self.previous_pod = previous_pod
-        self.told.clear()
+        self.told = ()
         self.lost_since = None
         self.above_epoch = 0
         self.offer_refused = None

@@ -12,14 +12,15 @@ import msgspec
 from pinfleet.wire import WAITS_LIMIT, RunListing, Wait
 from pinfleet_operator.api import keys
 from pinfleet_operator.api.nesting import VALUE_DEPTH_LIMIT, nests_deeper
-from pinfleet_operator.api.run import RESULT_LIMIT_BYTES, Limits, RunRecord
+from pinfleet_operator.api.run import RESULT_LIMIT_BYTES, Limits, RunRecord, StampedLimits
 from pinfleet_operator.runs.judge.situation import Assign, Report, WriteEnd, WriteHeld, WriteParked, WritePending
 from pinfleet_operator.runs.place import Seat
 from pinfleet_operator.runs.waits import cut, hashes
 
 MESSAGE_LIMIT: Final = 1024  # characters of status.message; the schema's bound
 
-Value = str | int | bool | datetime | msgspec.Raw | Limits | tuple[str, ...] | tuple[Wait, ...] | list["Body"] | None
+Waits = tuple[Wait, ...]
+Value = str | int | bool | datetime | msgspec.Raw | StampedLimits | tuple[str, ...] | Waits | list["Body"] | None
 Body = dict[str, "Value"]
 
 
@@ -68,7 +69,7 @@ def pin(run: RunRecord, version: str, limits: Limits, now: datetime) -> Body:
     return {
         "phase": "Pending",
         "version": version,
-        "limits": limits,
+        "limits": limits.stamped,
         "deadlineAt": run.created_at + timedelta(seconds=limits.deadline_seconds),
         **_told(run, now, keys.NO_FREE_SLOT, f"pinned to {version}; waits for a free slot"),
     }
@@ -85,7 +86,7 @@ def assignment(run: RunRecord, action: Assign, seat: Seat, limits: Limits, steps
         "epoch": max(run.epoch, action.above_epoch) + 1,
         "attempts": action.attempts,
         "podDeaths": action.pod_deaths or None,
-        "limits": limits,
+        "limits": limits.stamped,
         "steps": steps,
         "stepsAtAttempt": steps,
         "timersFired": action.wake[:WAITS_LIMIT],

@@ -110,10 +110,10 @@ class PodCalls:
         pod = self._store.pods.get(action.pod_uid)
         if pod is None:
             return
-        told, key = self._memory.of(s.uid).told, (action.pod_uid, action.epoch)
-        told.setdefault(key, Told(action.pod_uid, action.epoch, at=s.now, is_delivered=False))
+        memory, told = self._memory.of(s.uid), Told(action.pod_uid, action.epoch, at=s.now, is_delivered=False)
+        memory.note_told(told)
         await self._dispatch.end(pod, s.uid, action.epoch, action.reason)
-        told[key] = replace(told[key], is_delivered=True)
+        memory.note_told(replace(told, is_delivered=True))
 
     async def ack(self, s: Situation, action: Ack) -> None:
         """Let a pod forget a run."""

@@ -4,6 +4,7 @@ Caller: ``runs.loop``. It decides nothing and writes nothing but hints to ``runs
 """
 
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from pinfleet.wire import RunListing
 from pinfleet_operator.api.child import PodRecord
@@ -61,7 +62,7 @@ class Situate:
             is_network_doubtful=bool(memory.told) and Reach(*store.reach()).is_doubtful,
             listed=listed,
             steps_heard=memory.steps,
-            told=tuple(memory.told.values()),
+            told=memory.told,
             offer_refused=memory.offer_refused,
             next_offer_at=next_offer_at(memory),
             above_epoch=memory.above_epoch,
@@ -85,7 +86,7 @@ class Situate:
         """A pod's answer was about the run."""
         known = self._listing_pods.get(uid, ())
         if pod_uid not in known:
-            self._listing_pods[uid] = (*known, pod_uid)
+            self._listing_pods[uid] = _one_of((*known, pod_uid))
 
     def is_listed(self, uid: str) -> bool:
         """Whether some pod may list the run."""
@@ -150,7 +151,7 @@ class Situate:
         if not still:
             del self._listing_pods[uid]
         elif len(still) < len(pods):
-            self._listing_pods[uid] = tuple(still)
+            self._listing_pods[uid] = _one_of(tuple(still))
         return tuple(found)
 
     def _may_speak(self, pod_uid: str, run: RunRecord) -> bool:
@@ -175,6 +176,12 @@ class Situate:
         mirror = self._store.mirror(run.pod_uid)
         is_other = mirror is not None and mirror.has_answered and mirror.boot != run.boot
         return not (run.phase == "Running" and is_other)
+
+
+@lru_cache(maxsize=4096)
+def _one_of(pods: tuple[str, ...]) -> tuple[str, ...]:
+    """The first of equal tuples: a pod lists many runs."""
+    return pods
 
 
 def next_offer_at(memory: RunMemory) -> datetime | None:

@@ -21,7 +21,7 @@ class _Version:
     """What is known of one version's open runs; records stay with who has them, this holds uids."""
 
     def __init__(self) -> None:
-        self.open: set[str] = set()
+        self.open: dict[str, None] = {}  # uids; a set of them would take several times as much
         self.phases: dict[str, int] = {}
         self.elders: list[Age] = []  # the oldest, in order; every open run beside them is younger than the last
 
@@ -58,6 +58,10 @@ class RunCounts:
             oldest_open_since=since,
         )
 
+    def open_of(self, fleet: FleetKey) -> list[str]:
+        """Uids of a fleet's open runs that have a version."""
+        return [uid for key, version in self._versions.items() if key[:2] == fleet for uid in version.open]
+
     def unpinned(self, key: FleetKey) -> int:
         """Open runs of a fleet without a version."""
         return self._unpinned.get(key, 0)
@@ -82,7 +86,7 @@ class RunCounts:
             version.elders = [age(run)]
         elif version.elders and age(run) < version.elders[-1]:
             insort(version.elders, age(run))
-        version.open.add(run.uid)
+        version.open[run.uid] = None
         version.phases[run.phase] = version.phases.get(run.phase, 0) + 1
 
     def _out(self, run: RunRecord) -> None:
@@ -94,7 +98,7 @@ class RunCounts:
             return
         key = (run.namespace, run.fleet, run.version)
         version = self._versions[key]
-        version.open.remove(run.uid)
+        del version.open[run.uid]
         version.phases[run.phase] -= 1
         at = bisect_left(version.elders, age(run))
         if at < len(version.elders) and version.elders[at] == age(run):

@@ -1,9 +1,7 @@
 """AgentRuns in the store: what the watch showed, and answers of our own writes that are ahead of it."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-
-import msgspec
+from collections.abc import Callable, Iterable, Sequence
 
 from pinfleet_operator.api.run import Kept, RunRecord, pack, unpack
 from pinfleet_operator.store.counts import RunCounts, VersionKey
@@ -19,7 +17,7 @@ class Runs:
         self.counts, self.timers = RunCounts(self._watched_record), Timers(self._watched_record)
         self.on_count: list[Callable[[RunRecord | None, RunRecord | None], None]] = []  # the watched sequence moved
         self.on_change: list[Callable[[RunRecord | None, RunRecord | None], None]] = []
-        self._watched: dict[str, Kept] = {}
+        self._watched: dict[str, bytes] = {}  # uid -> the record, packed
         self._ahead: dict[str, RunRecord] = {}
         self._assigned: defaultdict[str, set[str]] = defaultdict(set)  # pod uid -> run uids
         self._newest_open: dict[VersionKey, int] = {}
@@ -33,10 +31,8 @@ class Runs:
 
     def all(self) -> Iterable[RunRecord]:
         """Every run, the newest that is known of each."""
-        for uid, kept in self._watched.items():
-            run = self._ahead.get(uid) or unpack(kept)
-            msgspec.structs.force_setattr(run, "uid", uid)  # the very same text: whoever keeps it keeps no copy
-            yield run
+        for uid, packed in self._watched.items():
+            yield self._ahead.get(uid) or unpack(uid, packed)
 
     def assigned_to(self, pod_uid: str) -> frozenset[str]:
         """Uids of the runs whose newest record is Running on the pod."""
@@ -69,20 +65,20 @@ class Runs:
 
     # The reflector's side, in stream order
 
-    def upsert(self, item: Kept, resource_version: str) -> None:
+    def upsert(self, item: Kept | RunRecord, resource_version: str) -> None:
         """A run was added or changed."""
         self.watched_resource_version = max(self.watched_resource_version, int(resource_version))
         self._put_watched(item)
 
-    def remove(self, item: Kept, resource_version: str) -> None:
+    def remove(self, item: Kept | RunRecord, resource_version: str) -> None:
         """A run is gone."""
         self.watched_resource_version = max(self.watched_resource_version, int(resource_version))
-        self._drop(unpack(item).uid)
+        self._drop(item.uid)
 
-    def replace(self, items: list[Kept], resource_version: str) -> None:
+    def replace(self, items: Sequence[Kept | RunRecord], resource_version: str) -> None:
         """A whole list, as of `resource_version`; whatever is not in it is gone."""
         self.watched_resource_version = int(resource_version)
-        present = {unpack(item).uid for item in items}
+        present = {item.uid for item in items} if self._watched else set[str]()
         for uid in [uid for uid in self._watched if uid not in present]:
             self._drop(uid)
         for item in items:
@@ -94,13 +90,14 @@ class Runs:
         self.watched_resource_version = max(self.watched_resource_version, int(resource_version))
 
     def _watched_record(self, uid: str) -> RunRecord | None:
-        kept = self._watched.get(uid)
-        return unpack(kept) if kept is not None else None
+        packed = self._watched.get(uid)
+        return unpack(uid, packed) if packed is not None else None
 
-    def _put_watched(self, item: Kept) -> None:
-        run = unpack(item)
+    def _put_watched(self, item: Kept | RunRecord) -> None:
+        kept = item if isinstance(item, Kept) else pack(item)
+        run = unpack(*kept)
         known, watched = self.get(run.uid), self._watched_record(run.uid)
-        self._watched[run.uid] = item if isinstance(item, bytes) else pack(item)
+        self._watched[run.uid] = kept.packed
         self._count(watched, run)
         ahead = self._ahead.get(run.uid)
         if ahead is not None and (ahead.resource_version <= run.resource_version or self._lower_may_replace):
@@ -112,7 +109,7 @@ class Runs:
         known = self.get(uid)
         self._ahead.pop(uid, None)
         watched = self._watched.pop(uid, None)
-        self._count(unpack(watched) if watched is not None else None, None)
+        self._count(unpack(uid, watched) if watched is not None else None, None)
         if known is not None:
             self._changed(known, None)
 

@@ -38,7 +38,7 @@ def standby() -> ControlPlane:
 
 def run(n: int, phase: str, rv: int) -> RunRecord:
     """One state of a run."""
-    uid, pod = f"churned-{n}", f"pod-{n % 7}" if phase == "Running" else None
+    uid, pod = f"churned-{n}.", f"pod-{n % 7}" if phase == "Running" else None
     status = {"phase": phase, "version": "v1", "pod": pod, "pod_uid": pod, "ended_at": PENDING.created_at}
     return msgspec.structs.replace(PENDING, uid=uid, name=uid, resource_version=rv, **status)
 
@@ -77,5 +77,5 @@ def test_nothing_is_kept_of_runs_that_are_gone(standby: ControlPlane) -> None:
         if n >= KEPT:
             store.runs.remove(run(n, "Succeeded", 10 * n + 15), str(10 * n + 15))
     kept = {text for text in texts_reachable(standby) if "churned-" in text}
-    assert {n for n in range(GONE) if any(f"churned-{n}" in text for text in kept)} <= set(range(KEPT))
-    assert any("churned-0" in text for text in kept)
+    assert {n for n in range(GONE) if any(f"churned-{n}." in text for text in kept)} <= set(range(KEPT))
+    assert any("churned-0." in text for text in kept)

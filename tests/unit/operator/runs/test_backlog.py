@@ -3,19 +3,21 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any, cast
 
 import msgspec
+import pytest
 
 from pinfleet_operator.api.run import Phase, RunRecord
 from pinfleet_operator.api.settings import Settings
+from pinfleet_operator.errors import Unavailable
 from pinfleet_operator.runs.loop import BACKLOG_AT_ONCE, RunLoop
 from pinfleet_operator.store import Store
 from tests.fakes.clock import StepClock
-from tests.unit.operator.runs.conftest import PENDING
+from tests.unit.operator.runs.conftest import FLEET, LIMITS, PENDING
 
 RUNS = 3000
 WORKERS = Settings().run_workers
@@ -23,7 +25,7 @@ WORKERS = Settings().run_workers
 
 @dataclass
 class Ends:
-    """API server and pods that nobody calls: the passes of these tests are counted, not made."""
+    """Pods that nobody calls, and an API server that takes no write."""
 
     on_runs: list[Any] = field(default_factory=list)
     on_pod: list[Any] = field(default_factory=list)
@@ -31,6 +33,12 @@ class Ends:
     def server_now(self) -> datetime:
         """Any time."""
         return datetime(2026, 1, 1, tzinfo=UTC)
+
+    async def merge_patch(self, *_: Any, **__: Any) -> bytes:
+        """Refuse."""
+        raise Unavailable("no")
+
+    get = merge_patch
 
 
 class CountingLoop(RunLoop):
@@ -60,7 +68,13 @@ async def a_new_leader() -> AsyncIterator[CountingLoop]:
     """It works on a store with many parked runs, and one that is Pending and the last of all."""
     store = Store()
     store.runs.replace([*(a_run(f"run-{n:05d}", "Parked") for n in range(RUNS)), a_run("zz", "Pending")], "100")
-    loop = CountingLoop(store)
+    async with working(CountingLoop(store)) as loop:
+        yield loop
+
+
+@asynccontextmanager
+async def working(loop: CountingLoop) -> AsyncIterator[CountingLoop]:
+    """It works for the length of a block."""
     loop.start()
     task = asyncio.create_task(loop.work())
     try:
@@ -103,3 +117,32 @@ async def test_pending_runs_come_first() -> None:
         await loop.until(lambda: len(loop.passes) > RUNS)
         assert loop.passes[0] == "zz"
         assert sorted(loop.passes) == sorted(set(loop.passes))
+
+
+class PassingLoop(CountingLoop):
+    """Makes its passes, too."""
+
+    async def once(self, uid: str) -> None:
+        """Note it and make it."""
+        await super().once(uid)
+        await RunLoop.once(self, uid)
+
+
+SPOKEN = [({"active_version": "v2"}, []), ({"cancels_runs": True}, ["r0", "r1"])]
+
+
+@pytest.mark.parametrize(("change", "concerned"), SPOKEN)
+async def test_a_fleets_word_concerns_its_parked_runs_rarely(change: dict[str, Any], concerned: list[str]) -> None:
+    """A promote looks at none of ten thousand parked runs; a fleet that is deleted with its runs, at each."""
+    store = Store()
+    store.set_fleet(FLEET)
+    parked = (msgspec.structs.replace(a_run(f"r{n}", "Parked"), version="v1", limits=LIMITS) for n in range(2))
+    store.runs.replace([*parked], "100")
+    async with working(PassingLoop(store)) as loop:
+        await loop.until(lambda: len(loop.passes) == 2)
+        await asyncio.sleep(0)
+        loop.passes.clear()
+        store.set_fleet(replace(FLEET, **change))
+        loop.queue.add("last")
+        await loop.until(lambda: "last" in loop.passes)
+    assert set(loop.passes) == {"last", *concerned}

@@ -87,10 +87,19 @@ def test_the_oldest_open_run_is_known_beyond_the_elders() -> None:
 def test_a_parked_run_is_kept_small_and_whole() -> None:
     """Nothing is missing of what is kept in a third of the size but what it says to people."""
     run = parked(1, 10, 60)
-    kept = pack(change(run, message="waits for an answer"))
-    assert isinstance(kept, bytes)
-    assert unpack(kept) == change(run, message="")
-    assert pack(RUNNING) is RUNNING
+    assert unpack(*pack(change(run, message="waits for an answer"))) == change(run, message="")
+
+
+def test_a_run_on_a_pod_is_kept_whole() -> None:
+    """Its message stays: what is to be said is held against it."""
+    run = change(RUNNING, message="runs on pod p")
+    assert unpack(*pack(run)) == run
+
+
+def test_a_uid_is_kept_once() -> None:
+    """Whoever asks for a run gets the text that the store has: a hundred thousand copies would take megabytes."""
+    first, second = (pack(change(RUNNING, uid=text.decode())).uid for text in (b"u-1", b"u-1"))
+    assert first is second
 
 
 def test_a_message_is_due_at_once() -> None:
