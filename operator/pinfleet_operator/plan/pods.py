@@ -1,7 +1,8 @@
 """The pods of one version: which are made, closed, cordoned, deleted, buried. Pure.
 
-A pod that holds runs is never chosen, except one that is lost (rule 6). A removal takes three passes, each of which
-looks again: closed in memory, cordoned once seen empty, deleted with the resourceVersion that the cordon gave it.
+A pod that holds runs is never chosen, except one that is lost (rule 6). A removal takes two passes or three, each of
+which looks again: closed in memory, cordoned once seen empty (at once, where no new run is placed any more), deleted
+with the resourceVersion that the cordon gave it.
 """
 
 from datetime import datetime, timedelta
@@ -96,11 +97,12 @@ def _remove(world: World, pod: PodView, role: Role) -> Steps:
         until = (pod.empty_since or world.now) + timedelta(seconds=world.settings.empty_seconds)
         if until > world.now:
             return Steps(again_at=until)
-    if not pod.is_closed:
-        return Steps((ClosePod(pod.record.uid),), world.now)
+    closed: tuple[Action, ...] = () if pod.is_closed else (ClosePod(pod.record.uid),)
+    if closed and role is Role.ACTIVE:
+        return Steps(closed, world.now)  # runs are placed all the time: one may be on its way to it
     if not pod.is_known_empty:
-        return Steps()  # its next answer makes the next pass
-    return Steps((_cordon(pod),), world.now)
+        return Steps(closed)  # its next answer makes the next pass
+    return Steps((*closed, _cordon(pod)), world.now)
 
 
 def _cordon(pod: PodView) -> Action:

@@ -15,6 +15,7 @@ from pinfleet_operator.plan.actions import Action, MirrorStatus, Steps, WriteSta
 from pinfleet_operator.plan.conditions import Fact, dated, fleet_conditions
 from pinfleet_operator.plan.desired import Finding
 from pinfleet_operator.plan.judged import Judged
+from pinfleet_operator.plan.leaving import Stage
 from pinfleet_operator.plan.roles import Role
 from pinfleet_operator.plan.words import cut, runs_words
 from pinfleet_operator.plan.world import LostVersion, World
@@ -136,11 +137,17 @@ def _mirror(world: World, each: Judged, before: AgentVersionStatus) -> AgentVers
 
 
 def _has_emptied(world: World, judged: tuple[Judged, ...]) -> bool:
-    for each in judged:
-        entry = world.entries.get(each.version.id)
-        if each.role is Role.LEAVING and entry is not None and entry.open > 0 and each.version.counts.open == 0:
-            return True
-    return False
+    """Whether a version's end is to be told: its last run's, and once that is certain and its pods are on their way.
+
+    Where many versions end at once, the pods go first: what is written about them waits in the same queue.
+    """
+    emptied = [
+        each
+        for each in judged
+        if (entry := world.entries.get(each.version.id)) is not None
+        and (each.role is Role.LEAVING and entry.open > 0 and each.version.counts.open == 0)
+    ]
+    return any(each.stage is Stage.RESTING or (each.stage is Stage.EMPTY and not each.version.live) for each in emptied)
 
 
 def _uncounted(status: AgentDeploymentStatus) -> AgentDeploymentStatus:

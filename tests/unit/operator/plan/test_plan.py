@@ -98,7 +98,7 @@ STUCK_SLOTS: list[Row] = [
     ("a draining version's run is not starved either", draining(STUCK, counts=open_runs(pending=1)),
      (create(1),), None),
     ("and its stuck pod goes once another serves", draining(STUCK, EMPTY, counts=open_runs(pending=1)),
-     (close(STUCK),), 0.0),
+     (close(STUCK), cordon(STUCK)), 0.0),
 ]  # fmt: skip
 
 LOST_PODS: list[Row] = [
@@ -116,13 +116,15 @@ LOST_PODS: list[Row] = [
 
 DRAINING_PODS: list[Row] = [
     ("a draining version keeps the pods that hold runs", draining(FULL, HALF, counts=open_runs(15)), (), None),
-    ("and gives its empty ones back at once", draining(FULL, EMPTY, counts=open_runs(10)), (close(EMPTY),), 0.0),
+    ("and gives its empty ones back at once", draining(FULL, EMPTY, counts=open_runs(10)),
+     (close(EMPTY), cordon(EMPTY)), 0.0),
     ("a run without a slot gets one more pod", draining(FULL, counts=open_runs(10, pending=1)), (create(1),), None),
     ("a run that fits into a pod gets none", draining(HALF, counts=open_runs(5, pending=1)), (), None),
     ("a due run without a slot gets one", draining(FULL, counts=open_runs(10, parked=1), due=1), (create(1),), None),
     ("a version whose runs are all parked keeps one pod", draining(EMPTY, counts=open_runs(parked=9)), (), None),
     ("a store's zero is not believed: it is counted", draining(EMPTY), (CONFIRM,), 0.0),
-    ("a confirmed zero lets the pods go", draining(EMPTY, is_confirmed_empty=True), (close(EMPTY),), 0.0),
+    ("a confirmed zero lets the pods go", draining(EMPTY, is_confirmed_empty=True),
+     (close(EMPTY), cordon(EMPTY)), 0.0),
     ("not before it is recorded that it drains",
      draining(EMPTY, is_confirmed_empty=True, is_synced=False), (), 1.0),
     ("a pod that lists a run keeps the version", draining(a_pod(0, runs=1), is_confirmed_empty=True), (), None),

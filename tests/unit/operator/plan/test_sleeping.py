@@ -6,7 +6,18 @@ import pytest
 
 from pinfleet_operator.plan import actions as do
 from pinfleet_operator.plan.world import PodView, World
-from tests.unit.operator.plan.situations import EMPTY, HALF, LATELY, Row, acts, close, create, draining, recorded
+from tests.unit.operator.plan.situations import (
+    EMPTY,
+    HALF,
+    LATELY,
+    Row,
+    acts,
+    close,
+    cordon,
+    create,
+    draining,
+    recorded,
+)
 from tests.unit.operator.plan.worlds import (
     NOW,
     a_fleet,
@@ -39,7 +50,7 @@ def current(*pods: PodView, replicas: int = 0, unpinned: int = 0, **given: Any) 
 
 ROWS: list[Row] = [
     ("that all runs wait is not believed of the store: it is read", old(EMPTY), (ASLEEP,), 0.0),
-    ("once it is certain the last pod goes", old(EMPTY, is_confirmed_asleep=True), (close(EMPTY),), 0.0),
+    ("once it is certain the last pod goes", old(EMPTY, is_confirmed_asleep=True), (close(EMPTY), cordon(EMPTY)), 0.0),
     ("and nothing more is done", old(is_confirmed_asleep=True), (), None),
     ("without pods there is nothing to be certain about", old(), (), None),
     ("a pod that still lists a run is not asked about", old(a_pod(0, runs=1)), (), None),

@@ -7,8 +7,9 @@ import pytest
 
 from pinfleet_operator.plan import actions as do
 from pinfleet_operator.plan.decide import plan
-from pinfleet_operator.plan.world import Reach, Refusal, World
+from pinfleet_operator.plan.world import PodView, Reach, Refusal, World
 from tests.unit.operator.plan.situations import (
+    CORDONED,
     DEAD,
     EMPTY,
     FULL,
@@ -115,13 +116,23 @@ def test_counts_alone_are_written_every_two_seconds() -> None:
     assert [type(each).__name__ for each in acts_of(plan(later))[0]] == ["WriteStatus"]
 
 
-def test_a_drained_version_is_written_at_once() -> None:
-    """INV-15: reaching zero is news, however short ago the last write was."""
+ENDINGS: list[tuple[tuple[PodView, ...], bool, list[str]]] = [  # pods, whether zero is certain, what is written
+    ((EMPTY,), False, []),
+    ((EMPTY,), True, []),
+    ((CORDONED,), True, ["WriteStatus"]),
+    ((), True, ["WriteStatus"]),
+]
+
+
+@pytest.mark.parametrize(("pods", "is_certain", "written"), ENDINGS)
+def test_a_drained_version_is_written_at_once(
+    pods: tuple[PodView, ...], *, is_certain: bool, written: list[str]
+) -> None:
+    """INV-15: reaching zero is news, however short ago the last write was; its pods' removal does not wait for it."""
     world = recorded(draining(HALF, counts=open_runs(1)))
-    emptied = replace(
-        world, status_written_at=NOW, versions=(replace(world.versions[0], counts=open_runs()), world.versions[1])
-    )
-    assert any(isinstance(each, do.WriteStatus) for each in plan(emptied).actions)
+    old = replace(world.versions[0], counts=open_runs(), pods=pods, is_confirmed_empty=is_certain)
+    emptied = replace(world, status_written_at=NOW, versions=(old, world.versions[1]))
+    assert [type(each).__name__ for each in plan(emptied).actions if isinstance(each, do.WriteStatus)] == written
 
 
 def test_a_later_moment_alone_is_not_written() -> None:
