@@ -29,16 +29,22 @@ if TYPE_CHECKING:
     from pinfleet.errors import ResultTooLarge as ResultTooLarge
     from pinfleet.errors import StepFailed as StepFailed
     from pinfleet.errors import ToolFailed as ToolFailed
+    from pinfleet.migration import RecordedRun as RecordedRun
+    from pinfleet.migration import RecordedStep as RecordedStep
     from pinfleet.people import Approval as Approval
     from pinfleet.position import RunInfo as RunInfo
     from pinfleet.position import current as current
+    from pinfleet.secret import Secret as Secret
 
 _HOMES: Final = {
     "Agent": "pinfleet.agent",
     "Approval": "pinfleet.people",
     "Call": "pinfleet.call",
     "Ctx": "pinfleet.context",
+    "RecordedRun": "pinfleet.migration",
+    "RecordedStep": "pinfleet.migration",
     "RunInfo": "pinfleet.position",
+    "Secret": "pinfleet.secret",
     "current": "pinfleet.position",
     **dict.fromkeys(
         (

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from functools import cached_property, wraps
 from types import FunctionType
-from typing import Any, Concatenate, Final, Literal, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Concatenate, Final, Literal, ParamSpec, TypeVar, overload
 from uuid import uuid4
 
 from pinfleet.call import Call
@@ -25,33 +25,15 @@ from pinfleet.declared import (
     plain_function,
     recorded_name,
 )
+from pinfleet.decorators import StepDecorator, ToolDecorator
 from pinfleet.errors import BadDeclaration, OutsideRun
 from pinfleet.journal.interface import Codec
+from pinfleet.migration import Migrate, MigrationSpec, declared
 from pinfleet.position import POSITION, PROCESS
 
 P = ParamSpec("P")
 R = TypeVar("R")
 _MAIN_PARAMETERS: Final = 2
-
-
-class StepDecorator(Protocol):
-    """What ``@agent.step(...)`` returns."""
-
-    @overload
-    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Callable[P, Coroutine[Any, Any, R]]: ...
-    @overload
-    def __call__(self, function: Callable[P, R], /) -> Callable[P, Coroutine[Any, Any, R]]: ...
-
-
-class ToolDecorator(Protocol):
-    """What ``@agent.tool(...)`` returns: callers never pass the call."""
-
-    @overload
-    def __call__(
-        self, function: Callable[Concatenate[Call, P], Coroutine[Any, Any, R]], /
-    ) -> Callable[P, Coroutine[Any, Any, R]]: ...
-    @overload
-    def __call__(self, function: Callable[Concatenate[Call, P], R], /) -> Callable[P, Coroutine[Any, Any, R]]: ...
 
 
 class Agent:
@@ -63,16 +45,26 @@ class Agent:
         messages: Types of the messages that it receives. One that fits none of them is refused when it comes;
             without them, ``ctx.receive`` refuses what does not fit the type that it waits for.
         codec: Seals what the journal holds of the author's values, such as by encryption; None: as they are.
+        secret_key: Returns the key under which arguments that are ``Secret`` are hashed; the same for as long as runs
+            are open.
     """
 
     def __init__(
-        self, name: str, schema: int = 1, *, messages: tuple[type, ...] = (), codec: Codec | None = None
+        self,
+        name: str,
+        schema: int = 1,
+        *,
+        messages: tuple[type, ...] = (),
+        codec: Codec | None = None,
+        secret_key: Callable[[], bytes] | None = None,
     ) -> None:
         self.name = name
         self.schema = schema
         self.messages = messages
         self.codec = codec
+        self.secret_key = secret_key
         self.steps: dict[str, StepSpec] = {}  # tools too
+        self.migrations: list[MigrationSpec] = []
         self.renames: dict[str, tuple[str, ...]] = {}  # former names by the name that a step has now
         self._main: list[FunctionType] = []  # one, or none yet
 
@@ -187,6 +179,30 @@ class Agent:
         if former in self.steps:
             raise BadDeclaration(f"agent {self.name!r} still declares {former!r}; a renamed step has one name")
         self.renames[to] = (former, *self.renames.get(to, ()))
+
+    def migration(self, *, from_: int, to: int) -> Callable[[Migrate], Migrate]:
+        """Declare how runs that were recorded under an older schema become runs of this code.
+
+        The function changes a ``RecordedRun`` in place; it takes no steps, and runs once for each run, in the pod that
+        takes it up. Its changes are stored in one transaction, if this code goes on with them; what they replace is
+        kept.
+
+        Args:
+            from_: ``schema=`` of the code that recorded the run.
+            to: Of this code, or of one that another migration goes on from.
+
+        Raises:
+            BadDeclaration: It cannot be one, or there is one from the same schema.
+        """
+
+        def declare(function: Migrate) -> Migrate:
+            spec = declared(function, from_, to, self.schema)
+            if any(each.from_ == from_ for each in self.migrations):
+                raise BadDeclaration(f"agent {self.name!r} has two migrations from schema {from_}")
+            self.migrations.append(spec)
+            return function
+
+        return declare
 
     def main(self, function: Callable[..., Coroutine[Any, Any, R]]) -> Callable[..., Coroutine[Any, Any, R]]:
         """Declare the async function that is a run: ``main(ctx)`` or ``main(ctx, input)``.

@@ -15,6 +15,7 @@ from pinfleet import values
 from pinfleet.declared import StepSpec
 from pinfleet.errors import (
     AmbiguousStep,
+    Incompatible,
     NestedStep,
     NotStorable,
     OutsideRun,
@@ -115,11 +116,15 @@ def failed(spec: StepSpec, err: BaseException) -> Done:
     return Done("failed", values.encode(failure, "failure"), error=_failure(spec, failure), cause=err)
 
 
-def replayed(spec: StepSpec, row: StepRow) -> Any:
-    """Return the recorded value, or raise the recorded failure."""
-    if row.status == "ok":
+async def replayed(run: "Execution", spec: StepSpec, row: StepRow) -> Any:
+    """Return the recorded value, or raise the recorded failure; a value of another type is of other code."""
+    if row.status != "ok":
+        raise _failure(spec, json.loads(row.result))
+    try:
         return values.decode(row.result, spec.returns, spec.name)
-    raise _failure(spec, json.loads(row.result))
+    except NotStorable as err:
+        text = f"run {run.assignment.name} recorded {row.kind} {row.key} on {row.version}; its result {err.why}"
+        await run.incompatible(Incompatible(f"{text}. It stays on {row.version}; to move it add @agent.migration"))
 
 
 def _failure(spec: StepSpec, failure: Mapping[str, str]) -> StepFailed:

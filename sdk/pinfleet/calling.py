@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from pinfleet import bodies, clock, doubt, people, stepping, values
+from pinfleet import bodies, clock, doubt, people, stepping
 from pinfleet.bodies import Done, Given
 from pinfleet.call import Call
 from pinfleet.declared import ToolSpec, plain_function
@@ -58,7 +58,7 @@ async def run_tool(run: "Execution", spec: ToolSpec, given: Given) -> Any:
     with run.identities.held(position.scope, spec.name) as called, position.crossing():
         key = run.record.known_as(called)
         named = spec.named(given.args, given.kwargs)
-        arguments = values.arguments(named, spec.name)
+        arguments = stepping.arguments_of(run, spec, named)
         await run.boundary(position)
         calling = _Calling(run, spec, replace(position, step=key), given, named, arguments, run.record.call(key))
         row = run.record.step(key)
@@ -69,7 +69,7 @@ async def run_tool(run: "Execution", spec: ToolSpec, given: Given) -> Any:
         if row is not None:
             if row.status == "unknown":
                 raise doubt.recorded(row)
-            return bodies.replayed(spec, row)
+            return await bodies.replayed(run, spec, row)
         done = await _called(calling, position)
         return done.give()
 

@@ -101,6 +101,9 @@ class ToolSpec(StepSpec):
         unknown = sorted(set(self.show) - set(self.signature.parameters))
         if unknown:
             raise BadDeclaration(f"tool {self.name!r}: show={unknown} names no argument of it")
+        secret = [name for name in self.show if "Secret[" in str(self.signature.parameters[name].annotation)]
+        if secret:
+            raise BadDeclaration(f"tool {self.name!r}: show={secret} would show a Secret")
         for role, function in (("approve", self.approve), ("reconcile", self.reconcile)):
             if function is not None:
                 self._check_names(role, function)

@@ -38,7 +38,7 @@ def provider_status(err: BaseException) -> int | None:
 def unknown(err: OutcomeUnknown) -> Done:
     """Return what a call in doubt is recorded as."""
     kind, message = describe(err)
-    return Done("unknown", values.encode({"type": kind, "message": message}, "failure"), error=err)
+    return Done("unknown", values.encode({"type": kind, "message": message}, "failure"), error=OutcomeUnknown(message))
 
 
 def recorded(row: StepRow) -> OutcomeUnknown:

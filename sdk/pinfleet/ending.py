@@ -1,5 +1,8 @@
 """How runs end: outcomes as the journal and the wire hold them, and the size of results."""
 
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -8,6 +11,8 @@ from pinfleet import values
 from pinfleet.errors import AgentError, BadInput, NotStorable, ResultTooLarge, describe
 from pinfleet.journal.interface import End
 from pinfleet.wire import EndReason, Failure, Outcome
+
+_LOG: Final = logging.getLogger("pinfleet.run")
 
 RESULT_LIMIT: Final = 16_384
 """Largest JSON text of a result; the run object holds it."""
@@ -67,3 +72,13 @@ def of_reason(reason: EndReason, partial: bytes | None = None) -> End:
         failure = Failure(type="AttemptsExhausted", message="its executions kept ending without an outcome")
         return End("failed", msgspec.json.encode(Outcome(error=failure)))
     return End("cancelled", b"{}")
+
+
+async def compensate(functions: Sequence[Callable[[], Awaitable[None]]], seconds: float, run: str) -> None:
+    """Call what ``ctx.on_cancel`` was given, the last first, each within a time; a failure stops none of the others."""
+    for function in reversed(functions):
+        try:
+            async with asyncio.timeout(seconds):
+                await function()
+        except Exception:  # noqa: BLE001 - the others run all the same
+            _LOG.exception("a compensation failed", extra={"run": run})

@@ -30,6 +30,8 @@ The last two derive from BaseException: frameworks swallow an Exception or tell 
 
 from typing import Final
 
+from pinfleet.secret import scrubbed
+
 
 class AgentError(Exception):
     """Base of every error of this package that an author may catch."""
@@ -162,11 +164,11 @@ MESSAGE_LIMIT: Final = 2_048
 
 
 def describe(error: BaseException) -> tuple[str, str]:
-    """Return the class name and the text of an error, cut to what a status holds and always encodable."""
+    """Return the class name and the text of an error, cut to what a status holds, encodable, without secrets."""
     if isinstance(error, StepFailed) and type(error) is StepFailed:
-        return error.type, error.message
+        return error.type, scrubbed(error.message)
     try:
         text = error.message if isinstance(error, StepFailed) else str(error)
     except Exception as broken:  # noqa: BLE001 - an author's __str__ may raise anything
         text = f"(its text cannot be read: {type(broken).__name__})"
-    return type(error).__name__, text.encode("utf-8", "replace").decode()[:MESSAGE_LIMIT]
+    return type(error).__name__, scrubbed(text).encode("utf-8", "replace").decode()[:MESSAGE_LIMIT]

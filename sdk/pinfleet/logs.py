@@ -1,10 +1,12 @@
-"""One JSON line for each event, on standard error. Inputs, results and arguments are never logged."""
+"""One JSON line for each event, on standard error: no inputs, results or arguments, and no secret that is alive."""
 
 import json
 import logging
 import sys
 from datetime import UTC, datetime
 from typing import Final
+
+from pinfleet.secret import scrubbed
 
 _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -32,7 +34,7 @@ class JsonLines(logging.Formatter):
         line |= {key: value for key, value in vars(record).items() if key not in _OWN}
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        return scrubbed(json.dumps(line, default=str))
 
 
 def set_up(**bound: str) -> None:

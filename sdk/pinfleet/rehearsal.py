@@ -32,7 +32,7 @@ _MANY: Final = 2**31 - 1
 class Verdict:
     """What became of a rehearsal."""
 
-    kind: Literal["goes on", "ends", "incompatible"]
+    kind: Literal["goes on", "migrates", "ends", "incompatible"]
     read: int  # recorded steps that the code asked for
     why: str  # with what it goes on, how it ends, or why it cannot
 
@@ -42,6 +42,7 @@ class Rehearsal(Execution):
 
     Args:
         agent: Whose code it is.
+        uid: The run's: what people were asked is bound to it.
         name: The run's, for messages.
         given: JSON text of the run's input; of a run that restarted it is not used.
         history: What the journal holds of its newest segment.
@@ -52,12 +53,13 @@ class Rehearsal(Execution):
         self,
         agent: Agent,
         *,
+        uid: str,
         name: str,
         given: bytes,
         history: History,
         on_read: Callable[[StepRow], bool] = lambda _: False,
     ) -> None:
-        assignment = Assignment(uid=name, name=name, epoch=0, input=given, max_steps=_MANY)
+        assignment = Assignment(uid=uid, name=name, epoch=0, input=given, max_steps=_MANY)
         place = Place("rehearsal", "rehearsal", 0.0, 0.0, ALL)
         super().__init__(agent, assignment, _Shut(name), history, place, _Deaf())
         self.record = _Heard(history, self, on_read)

@@ -144,8 +144,8 @@ class Execution(Admission):
     async def run(self) -> None:
         """Execute until the run stops here and no code of it is left."""
         if self.record.is_of_other_code(self.place.version, self.manifest):
-            said = {"run": self.assignment.uid}
-            _LOG.warning("the code changed inside one version: is its image tag mutable?", extra=said)
+            said = "the code changed inside one version: is its image tag mutable?"
+            _LOG.warning(said, extra={"run": self.assignment.uid})
         try:
             await self.inbox.deliver(self.assignment.news.messages, self.assignment.news.decisions)
         except RunStopped:
@@ -162,6 +162,16 @@ class Execution(Admission):
                 await self._conclude(root, error)
             else:
                 await self._halt(self._stop or Stop("fenced"))
+        except RunStopped:
+            self._report_fenced()
+        finally:
+            await self._clear()
+
+    async def refuse(self, stop: Stop) -> None:
+        """Say why none of the run's code is executed here."""
+        self._ask(stop)
+        try:
+            await self._halt(stop)
         except RunStopped:
             self._report_fenced()
         finally:
@@ -213,12 +223,7 @@ class Execution(Admission):
         if self.waiting.tasks:
             await asyncio.wait(self.waiting.tasks)
         await self._end(ending.of_reason(reason, self.partial))
-        for compensation in reversed(self.compensations):
-            try:
-                async with asyncio.timeout(self.place.cancel_grace_seconds):
-                    await compensation()
-            except Exception:  # noqa: BLE001 - the others run all the same
-                _LOG.exception("a compensation failed", extra={"run": self.assignment.uid})
+        await ending.compensate(self.compensations, self.place.cancel_grace_seconds, self.assignment.uid)
 
     async def _end(self, end: End) -> None:
         """Commit the end, then report it (rule 2)."""
@@ -279,13 +284,10 @@ class Execution(Admission):
         waiting_for: tuple[Wait, ...] = (),
         journal_epoch: int | None = None,
     ) -> None:
-        run = self.assignment
+        run, here = self.assignment, self.handle
         self.report.ended(
-            Ended(
-                run.uid, self.handle.epoch, state, self.handle.steps, outcome, waiting_for, journal_epoch,
-                self.inbox.seen,
-            )
-        )  # fmt: skip
+            Ended(run.uid, here.epoch, state, here.steps, outcome, waiting_for, journal_epoch, self.inbox.seen)
+        )
 
     def _report_incompatible(self, error: Incompatible) -> None:
         self._close(Fenced)

@@ -1,8 +1,9 @@
 """One call of a step, or one recorded value: read from the journal, or made and recorded."""
 
 import asyncio
+import hmac
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from pinfleet import bodies, clock, values
 from pinfleet.bodies import Done, Given
 from pinfleet.declared import StepSpec
-from pinfleet.errors import NestedStep, OutsideRun
+from pinfleet.errors import BadDeclaration, NestedStep, OutsideRun
 from pinfleet.identity import StepKey
 from pinfleet.journal.handle import StepsUsedUp
 from pinfleet.journal.interface import Batch, StepRow
@@ -21,6 +22,17 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _LOG: Final = logging.getLogger("pinfleet.run")
+
+
+def arguments_of(run: "Execution", spec: StepSpec, named: Mapping[str, object]) -> bytes:
+    """Return a call's arguments as they are recorded; of a secret, the hash under the author's key and for this run."""
+
+    def keyed(text: bytes) -> str:
+        if run.agent.secret_key is None:
+            raise BadDeclaration(f"{spec.kind} {spec.name!r} is given a Secret, which needs Agent(secret_key=...)")
+        return hmac.digest(run.agent.secret_key(), run.assignment.uid.encode() + b"\0" + text, "sha256").hex()
+
+    return values.arguments(named, spec.name, keyed)
 
 
 def place_of(run: "Execution", what: str) -> Position:
@@ -44,7 +56,7 @@ async def run_step(run: "Execution", spec: StepSpec, given: Given) -> Any:
     position = place_of(run, f"step {spec.name!r}")
     with run.identities.held(position.scope, spec.name) as called, position.crossing():
         key = run.record.known_as(called)
-        arguments = values.arguments(spec.named(given.args, given.kwargs), spec.name)
+        arguments = arguments_of(run, spec, spec.named(given.args, given.kwargs))
         await run.boundary(position)
         row = run.record.step(key)
         if row is not None:
@@ -52,7 +64,7 @@ async def run_step(run: "Execution", spec: StepSpec, given: Given) -> Any:
                 _LOG.warning(
                     "a recorded step is called with other arguments; the record stands", extra={"step": str(key)}
                 )
-            return bodies.replayed(spec, row)
+            return await bodies.replayed(run, spec, row)
         async with run.admitted(position):
             done = await _executed(run, spec, replace(position, step=key), arguments, given)
         return done.give()

@@ -13,15 +13,16 @@ import enum
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, Literal
 from uuid import UUID
 
 import msgspec
 
 from pinfleet.errors import NotStorable
+from pinfleet.secret import Secret
 
 MAX_DEPTH: Final = 100
 MAX_BYTES: Final = 16 * 1024 * 1024
@@ -31,7 +32,21 @@ _CANONICAL: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), 
 _INT_LIMIT: Final = 2**63
 
 
-def encode(value: object, step: str, *, field: str = "result", tagged: bool = True) -> bytes:
+Keyed = Callable[[bytes], str]
+"""Hashes the text of a secret under a key that the journal does not hold."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Hashed:
+    """A recorded argument of which the journal has a hash alone."""
+
+    tag: Literal["sha256", "secret"]  # of a long one; of a secret, keyed
+    text: str
+
+
+def encode(
+    value: object, step: str, *, field: str = "result", tagged: bool = True, keyed: Keyed | None = None
+) -> bytes:
     """Return the JSON text of a value, canonical: sorted keys, no blanks.
 
     Args:
@@ -39,11 +54,12 @@ def encode(value: object, step: str, *, field: str = "result", tagged: bool = Tr
         step: Named in the error.
         field: Path of the value, named in the error.
         tagged: False writes scalars as bare text, for readers that are not this SDK (a run's result).
+        keyed: Hashes secrets; None refuses them.
 
     Raises:
         NotStorable: Names the field that JSON cannot hold.
     """
-    plain = _Encoder(step, tagged=tagged).plain(value, field, 0)
+    plain = _Encoder(step, tagged=tagged, keyed=keyed).plain(value, field, 0)
     text = _CANONICAL.encode(plain).encode()
     if len(text) > MAX_BYTES:
         raise NotStorable(step, field, f"{len(text)} bytes of JSON, over {MAX_BYTES}; store a reference to it")
@@ -53,9 +69,10 @@ def encode(value: object, step: str, *, field: str = "result", tagged: bool = Tr
 class _Encoder:
     """Turns a value into plain JSON, keeping the path of where it is."""
 
-    def __init__(self, step: str, *, tagged: bool) -> None:
+    def __init__(self, step: str, *, tagged: bool, keyed: Keyed | None = None) -> None:
         self._step = step
         self._tagged = tagged
+        self._keyed = keyed
 
     def plain(self, value: object, path: str, depth: int) -> object:
         """Return the value as lists, dicts and scalars."""
@@ -73,6 +90,10 @@ class _Encoder:
         scalar = _tag_of(value)
         if scalar is not None:
             return {TAG: scalar[0], "v": scalar[1]} if self._tagged else scalar[1]
+        if isinstance(value, Secret):
+            return {TAG: "secret", "v": self._hash(value, path)}
+        if isinstance(value, Hashed):
+            return {TAG: value.tag, "v": value.text}
         if isinstance(value, date | time | timedelta):
             return msgspec.to_builtins(value)
         if isinstance(value, Mapping):
@@ -83,6 +104,14 @@ class _Encoder:
             items = [self.plain(item, f"{path}{{}}", depth + 1) for item in value]
             return sorted(items, key=lambda item: json.dumps(item, sort_keys=True))  # a set's own order is random
         return self._fields(value, path, depth)
+
+    def _hash(self, secret: Secret[object], path: str) -> str:
+        if self._keyed is None:
+            raise NotStorable(
+                self._step, path, "a Secret is written nowhere; it may be an argument of a step or a tool, whose keyed "
+                "hash is recorded: Agent(secret_key=...) gives the key",
+            )  # fmt: skip
+        return self._keyed(encode(secret.reveal(), self._step, field=path))
 
     def _number_or_text(self, value: str | int | float, path: str) -> object:  # noqa: PYI041 - int is checked apart
         if isinstance(value, str):
@@ -143,6 +172,8 @@ _UNTAG: Final[Mapping[str, Any]] = {
     "decimal": Decimal,
     "uuid": UUID,
     "bytes": base64.b64decode,
+    "sha256": lambda text: Hashed("sha256", text),
+    "secret": lambda text: Hashed("secret", text),
 }
 
 
@@ -193,16 +224,28 @@ def _decode_other(declared: Any, plain: object) -> object:
     raise TypeError(f"{declared!r} is neither JSON nor a dataclass, msgspec or pydantic type")
 
 
-def arguments(named: Mapping[str, object], step: str) -> bytes:
+def arguments(named: Mapping[str, object], step: str, keyed: Keyed | None = None) -> bytes:
     """Return a call's arguments as canonical JSON; over 4 KiB, a hash for each argument.
+
+    Args:
+        named: By name.
+        step: Named in the error.
+        keyed: Hashes secrets; None refuses them.
 
     Raises:
         NotStorable: Names the argument.
     """
-    texts = {name: encode(value, step, field=name) for name, value in named.items()}
+    texts = {name: encode(value, step, field=name, keyed=keyed) for name, value in named.items()}
     parts = (_CANONICAL.encode(name).encode() + b":" + texts[name] for name in sorted(texts))
     whole = b"{" + b",".join(parts) + b"}"
     if len(whole) <= ARGUMENTS_LIMIT:
         return whole
-    hashes = {name: {TAG: "sha256", "v": hashlib.sha256(text).hexdigest()} for name, text in sorted(texts.items())}
-    return json.dumps(hashes, ensure_ascii=False, separators=(",", ":")).encode()
+    hashes = {name: Hashed("sha256", hashlib.sha256(text).hexdigest()) for name, text in texts.items()}
+    return encode(hashes, step, field="arguments")
+
+
+def hashed(value: object, step: str, name: str) -> Hashed:
+    """Return an argument as those of a long call are recorded."""
+    if isinstance(value, Hashed) and value.tag == "sha256":
+        return value
+    return Hashed("sha256", hashlib.sha256(encode(value, step, field=name)).hexdigest())

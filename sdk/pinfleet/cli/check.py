@@ -11,7 +11,9 @@ from pinfleet.cli import journals
 from pinfleet.cli.run import load
 from pinfleet.errors import BadConfiguration
 from pinfleet.journal.interface import History, RunRow, StepRow
+from pinfleet.moving import rehearsed
 from pinfleet.rehearsal import Rehearsal, Verdict
+from pinfleet.reports import Assignment
 
 _INCOMPATIBLE: Final = 1
 
@@ -67,7 +69,7 @@ def run_replay(asked: argparse.Namespace) -> int:
         return str(step.key) == str(asked.until)
 
     agent = load(asked.app)
-    rehearsal = Rehearsal(agent, name=row.name, given=asked.input.encode(), history=history, on_read=read)
+    rehearsal = Rehearsal(agent, uid=row.uid, name=row.name, given=asked.input.encode(), history=history, on_read=read)
     verdict = asyncio.run(rehearsal.rehearse())
     if asked.until and verdict.kind != "incompatible":
         return 0
@@ -75,7 +77,8 @@ def run_replay(asked: argparse.Namespace) -> int:
 
 
 def _rehearsed(agent: Any, row: RunRow, history: History, given: str) -> Verdict:
-    return asyncio.run(Rehearsal(agent, name=row.name, given=given.encode(), history=history).rehearse())
+    run = Assignment(uid=row.uid, name=row.name, epoch=row.epoch, input=given.encode(), max_steps=row.steps)
+    return asyncio.run(rehearsed(agent, run, history))[0]
 
 
 def _said(row: RunRow, verdict: Verdict) -> Verdict:

@@ -53,9 +53,10 @@ def heading(row: RunRow) -> str:
     """Say in a line which run it is."""
     steps = "1 step" if row.steps == 1 else f"{row.steps} steps"
     tokens = f", {row.tokens} tokens" if row.tokens else ""
+    schema = f", schema {row.schema}" if row.schema > 1 else ""
     segment = f", segment {row.segment}" if row.segment > 1 else ""
     outcome = f", {_short(row.outcome)}" if row.outcome else ""
-    return f"run {row.name}, version {row.version}, {row.state}, {steps}{tokens}{segment}{outcome}"
+    return f"run {row.name}, version {row.version}, {row.state}, {steps}{tokens}{schema}{segment}{outcome}"
 
 
 def lines_of(history: History) -> Iterator[Line]:

@@ -131,6 +131,7 @@ class Mapper:
             decisions={row.request_hash: row for row in whole.decisions},
             segment=run["segment"],
             state=self._open_if(run["state"], run["state_codec"]),
+            schema=run["schema"],
         )
 
     def records(self, stored: Stored) -> Records:

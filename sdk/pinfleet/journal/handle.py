@@ -8,12 +8,24 @@ so that no commit falls between the claim and the new epoch.
 import asyncio
 import logging
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Final
 
 from pinfleet import clock
 from pinfleet.errors import Fenced, Incompatible, JournalError, JournalRefused, RunStopped
-from pinfleet.journal.interface import Batch, Claim, ClaimResult, Commit, CommitResult, Journal, Owner, StepRow, WaitRow
+from pinfleet.journal.interface import (
+    Batch,
+    Claim,
+    ClaimResult,
+    Commit,
+    CommitResult,
+    Journal,
+    Migration,
+    Owner,
+    StepRow,
+    WaitRow,
+)
 from pinfleet.journal.worker import JournalWorker
 
 _LOG: Final = logging.getLogger("pinfleet.journal")
@@ -125,11 +137,22 @@ class RunHandle:
             self.epoch = result.epoch
         return result
 
+    async def migrate(self, migration: Migration) -> CommitResult:
+        """Take the run to another schema; asks again until the database answers."""
+
+        def migrate(journal: Journal) -> CommitResult:
+            return journal.migrate(Owner(self.run, self.epoch), migration)
+
+        return await self._answered(lambda: self._worker.submit(migrate))
+
     async def _ask(self, batch: Batch) -> CommitResult:
+        return await self._answered(lambda: self._worker.commit(lambda: self._asked(batch)))
+
+    async def _answered(self, ask: Callable[[], "Future[CommitResult]"]) -> CommitResult:
         pause = 0.05
         while True:
             try:
-                return await asyncio.wrap_future(self._worker.commit(lambda: self._asked(batch)))
+                return await asyncio.wrap_future(ask())
             except JournalRefused as err:
                 _LOG.critical("journal refused; this execution is over", extra={"run": self.run, "cause": str(err)})
                 return CommitResult("fenced", self.epoch, self.steps)

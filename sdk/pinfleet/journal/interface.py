@@ -22,6 +22,7 @@ from pinfleet.journal.rows import (
     EndState,
     History,
     InboxRow,
+    Migration,
     Owner,
     Records,
     RunRow,
@@ -46,6 +47,7 @@ __all__ = [
     "History",
     "InboxRow",
     "Journal",
+    "Migration",
     "Owner",
     "PlainCodec",
     "Records",
@@ -93,7 +95,7 @@ class Journal(Protocol):
     """
 
     def claim(self, claim: Claim) -> ClaimResult:
-        """Take a run, whose row is made if there is none."""
+        """Take a run, whose row is made if there is none; the schema of one that is there stays."""
         ...
 
     def load(self, run: str) -> History:
@@ -122,6 +124,10 @@ class Journal(Protocol):
 
     def commit_all(self, commits: Sequence[Commit]) -> list[CommitResult]:
         """Commit batches as one transaction does; a refused one drops out alone. In order, one result for each."""
+        ...
+
+    def migrate(self, owner: Owner, migration: Migration) -> CommitResult:
+        """Take a run to another schema if the owner still has it; known by its ``ran`` rows if it comes again."""
         ...
 
     def check(self) -> None:

@@ -17,7 +17,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
 
 from pinfleet.errors import JournalUnavailable, NotStorable
-from pinfleet.journal import postgres_rows, postgres_schema, reading
+from pinfleet.journal import migrating, postgres_rows, postgres_schema, reading
 from pinfleet.journal.columns import Mapper, Record
 from pinfleet.journal.interface import (
     Batch,
@@ -27,6 +27,7 @@ from pinfleet.journal.interface import (
     Commit,
     CommitResult,
     History,
+    Migration,
     Owner,
     PlainCodec,
     Records,
@@ -51,7 +52,7 @@ _CLAIM_NEW: Final = """
 _CLAIM_KNOWN: Final = """
     WITH before AS (SELECT * FROM run WHERE uid = %(run)s FOR UPDATE),
     won AS (UPDATE run SET epoch = %(epoch)s, boot = %(boot)s, pod = %(pod)s, version = %(version)s,
-            schema = %(schema)s, state = 'running', codec = %(codec)s, claimed = %(now)s, outcome = NULL
+            state = 'running', codec = %(codec)s, claimed = %(now)s, outcome = NULL
         FROM before WHERE run.uid = before.uid AND before.epoch < %(epoch)s
             AND (before.outcome IS NULL OR %(reopens)s) RETURNING 1)
     SELECT before.*, (SELECT count(*) FROM won) AS won, kept.data AS partial, kept.codec AS partial_codec
@@ -150,6 +151,11 @@ class PostgresJournal:
             if rows:
                 return [self._result(db, asked, row) for asked, row in zip(commits, rows, strict=True)]
         return [self.commit(c.owner, c.batch, max_steps=c.max_steps, now=c.now) for c in commits]
+
+    def migrate(self, owner: Owner, migration: Migration) -> CommitResult:
+        """Take a run to another schema; see ``Journal``."""
+        with self._connected() as db, db.transaction():
+            return migrating.migrate(_asking(db), self._mapper, owner, migration)
 
     def check(self) -> None:
         """Raise unless the database answers and takes writes."""

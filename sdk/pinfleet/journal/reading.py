@@ -22,7 +22,7 @@ TOMBSTONE: Final = timedelta(days=30)
 _TABLES: Final = ("step", "call", "wait", "inbox", "decision", "kept", "blob")
 _RUN: Final = """SELECT run.*, kept.data AS partial, kept.codec AS partial_codec
     FROM run LEFT JOIN kept ON kept.run = run.uid AND kept.what = 'partial'"""
-_SEGMENT: Final = """SELECT segment, kept.data AS state, kept.codec AS state_codec
+_SEGMENT: Final = """SELECT segment, schema, kept.data AS state, kept.codec AS state_codec
     FROM run LEFT JOIN kept ON kept.run = run.uid AND kept.what = 'state' WHERE uid = ?"""
 _STEPS: Final = """SELECT step.*, blob.data FROM step LEFT JOIN blob ON blob.run = step.run AND blob.hash = step.blob
     WHERE step.run = ?"""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 from pinfleet.identity import StepKey
 
@@ -11,6 +11,9 @@ EndState = Literal["succeeded", "failed", "cancelled", "limit"]
 StepKind = Literal["step", "tool", "value"]
 StepStatus = Literal["ok", "failed", "unknown"]
 CallPolicy = Literal["resend", "reconcile", "unknown"]
+
+ASIDE: Final = "%"
+"""Begins the scope of what a migration put aside; the scopes of code escape it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +187,27 @@ class Batch:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Migration:
+    """What takes a run from one schema to another, whole or not at all.
+
+    Nothing is deleted: what the new code must not read is put aside, where only people find it.
+    """
+
+    schema: int  # that the run has; another one is refused
+    to: int  # that it has then
+    ran: tuple[StepRow, ...]  # one for each migration, of kind value; they are put aside too
+    replaced: tuple[StepKey, ...] = ()  # steps for which ``steps`` has a row in their place
+    dropped: tuple[StepKey, ...] = ()  # steps that are put aside with their calls and waits
+    steps: tuple[StepRow, ...] = ()  # rows keep who recorded them; what the journal fills is taken as it is
+    state: bytes | None = None  # in place of what the segment began with
+
+    def aside(self, key: StepKey) -> StepKey:
+        """Return where a row is put: no code has a scope that begins like this."""
+        scope = f"{ASIDE}{self.schema}"
+        return key._replace(scope=f"{scope}/{key.scope}" if key.scope else scope)
+
+
 @dataclass(frozen=True, slots=True)
 class Commit:
     """A batch, as it is asked for."""
@@ -221,6 +245,7 @@ class History:
     decisions: Mapping[str, DecisionRow] = field(default_factory=dict)  # by request hash, of all segments
     segment: int = 1
     state: bytes | None = None  # what ``restart`` left for this segment; None in the first
+    schema: int = 0  # of the code that it is of; 0: not known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from pinfleet.errors import JournalRefused, JournalUnavailable
-from pinfleet.journal import reading, sqlite_rows, sqlite_schema
+from pinfleet.journal import migrating, reading, sqlite_rows, sqlite_schema
 from pinfleet.journal.columns import Mapper
 from pinfleet.journal.filesystem import require_local
 from pinfleet.journal.interface import (
@@ -23,6 +23,7 @@ from pinfleet.journal.interface import (
     Commit,
     CommitResult,
     History,
+    Migration,
     Owner,
     PlainCodec,
     Records,
@@ -104,6 +105,10 @@ class SqliteJournal:
         pairs = list(zip(commits, found, strict=True))
         return self._transaction(lambda db: [r or self._why_not(db, asked) for asked, r in pairs], begin="BEGIN")
 
+    def migrate(self, owner: Owner, migration: Migration) -> CommitResult:
+        """Take a run to another schema; see ``Journal``."""
+        return self._transaction(lambda db: migrating.migrate(_asking(db), self._mapper, owner, migration))
+
     def check(self) -> None:
         """Raise unless the database answers and takes a write."""
         self._transaction(lambda db: db.execute("UPDATE meta SET value = value WHERE key = 'minor'"))
@@ -124,7 +129,7 @@ class SqliteJournal:
                 """INSERT INTO run (uid, name, version, epoch, boot, pod, schema, state, codec, created, claimed)
                    VALUES (:run, :name, :version, :epoch, :boot, :pod, :schema, 'running', :codec, :now, :now)
                    ON CONFLICT (uid) DO UPDATE SET epoch = :epoch, boot = :boot, pod = :pod, version = :version,
-                       schema = :schema, state = 'running', codec = :codec, claimed = :now, outcome = NULL
+                       state = 'running', codec = :codec, claimed = :now, outcome = NULL
                    WHERE run.epoch < :epoch RETURNING 1""",
                 {
                     "run": claim.run, "name": claim.name, "version": claim.version, "epoch": claim.epoch,

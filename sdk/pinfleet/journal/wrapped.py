@@ -11,6 +11,7 @@ from pinfleet.journal.interface import (
     CommitResult,
     History,
     Journal,
+    Migration,
     Owner,
     Records,
     RunRow,
@@ -50,6 +51,10 @@ class WrappedJournal:
     def commit_all(self, commits: Sequence[Commit]) -> list[CommitResult]:
         """Commit one after the other, so that each passes ``commit``."""
         return [self.commit(each.owner, each.batch, max_steps=each.max_steps, now=each.now) for each in commits]
+
+    def migrate(self, owner: Owner, migration: Migration) -> CommitResult:
+        """Take a run to another schema; see ``Journal``."""
+        return self._journal.migrate(owner, migration)
 
     def prune(self, before: datetime, limit: int) -> int:
         """Delete what ended runs did; see ``Journal``."""

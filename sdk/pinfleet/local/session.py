@@ -9,6 +9,7 @@ import json
 import sys
 import threading
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal, TextIO
 
@@ -20,11 +21,13 @@ from pinfleet.errors import Incompatible
 from pinfleet.journal.sqlite import SqliteJournal
 from pinfleet.local.fleet import LocalFleet, LocalRun
 from pinfleet.local.trace import TracedJournal, short, stamp
+from pinfleet.migration import NAME as MIGRATED
 from pinfleet.wire import Decision, InboxMessage, Wait
 
 SUCCEEDED: Final = 0
 ENDED_OTHERWISE: Final = 1
 STAYS_OPEN: Final = 3
+_EVER: Final = datetime.min.replace(tzinfo=UTC)
 
 
 class NoAnswer(Exception):
@@ -84,10 +87,13 @@ class Session:
     def _refuse_changed_code(self) -> None:
         journal = SqliteJournal(self.state)
         try:
-            history = journal.load(self.name)
+            history, steps = journal.load(self.name), journal.load_whole(self.name).steps
         finally:
             journal.close()
-        other = sorted({row.manifest for row in history.steps.values()} - {self.agent.manifest})
+        if history.schema not in {0, self.agent.schema}:
+            return  # a migration says whether it goes on
+        since = max((row.committed for row in steps if row.key.name == MIGRATED), default=_EVER)
+        other = sorted({row.manifest for row in steps if row.committed >= since} - {self.agent.manifest})
         if other and not self.takes_changed_code:
             raise Incompatible(
                 f"run {self.name} recorded {len(history.steps)} steps with other code than this (manifest {other[0]}, "
@@ -151,7 +157,10 @@ class _Lines:
         answer: asyncio.Future[str] = loop.create_future()
 
         def read() -> None:
-            line = self._source.readline()
+            try:
+                line = self._source.readline()
+            except (OSError, ValueError):  # closed, or no terminal: nobody answers
+                line = ""
             loop.call_soon_threadsafe(_set, answer, line)
 
         threading.Thread(target=read, name="terminal", daemon=True).start()

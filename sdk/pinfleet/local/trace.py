@@ -11,6 +11,7 @@ from pinfleet.journal.interface import (
     ClaimResult,
     CommitResult,
     Journal,
+    Migration,
     Owner,
     StepRow,
     WaitRow,
@@ -49,6 +50,15 @@ class TracedJournal(WrappedJournal):
         if result.status == "committed":
             for line in lines_of(batch, now):
                 self._say(f"{self._names.get(owner.run, owner.run)}: {line}")
+        return result
+
+    def migrate(self, owner: Owner, migration: Migration) -> CommitResult:
+        """Take a run to another schema, and say so."""
+        result = self._journal.migrate(owner, migration)
+        if result.status == "committed":
+            said = f"{len(migration.steps)} rows written, {len(migration.dropped)} dropped"
+            name = self._names.get(owner.run, owner.run)
+            self._say(f"{name}: migrated from schema {migration.schema} to {migration.to}, {said}")
         return result
 
     def close(self) -> None:

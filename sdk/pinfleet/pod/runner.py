@@ -10,11 +10,13 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any, Final
 
+from pinfleet.admission import Stop
 from pinfleet.agent import Agent
 from pinfleet.errors import JournalError, JournalRefused
 from pinfleet.journal.handle import RunHandle
 from pinfleet.journal.interface import History
 from pinfleet.journal.worker import JournalWorker
+from pinfleet.moving import moved
 from pinfleet.position import POSITION
 from pinfleet.reports import Assignment, Ended, Place, Reporter
 from pinfleet.runtime import Execution
@@ -66,14 +68,15 @@ class Runner:
         uid = assignment.uid
         try:
             while True:
-                history = await self._load(uid)
+                history = await moved(self._agent, assignment, handle, loaded := await self._load(uid))
+                stop, history = (history, loaded) if isinstance(history, Stop) else (None, history)
                 execution = Execution(self._agent, assignment, handle, history, self._place, self._report)
                 self._executions[uid] = execution
                 early, self._early[uid] = self._early[uid], []
                 for command in early:
                     command(execution)
                 _LOG.info("run starts", extra={"run": uid, "epoch": handle.epoch, "recorded": len(history.steps)})
-                await execution.run()
+                await (execution.run() if stop is None else execution.refuse(stop))
                 if not execution.restarts:
                     return
                 handle.reopen()

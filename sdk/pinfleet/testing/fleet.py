@@ -52,10 +52,11 @@ class Fleet:
         await run.begin()
         return run
 
-    def pod(self, agent: Agent, trace: Callable[..., Any]) -> TestPod:
+    def pod(self, agent: Agent, version: str, trace: Callable[..., Any]) -> TestPod:
         """Start another pod."""
         uid = f"pod-{len(self._pods) + 1}"
-        pod = TestPod(agent, self._journal(), uid=uid, park_after_seconds=0.0, rules=self._rules, trace=trace)
+        options: dict[str, Any] = {"park_after_seconds": 0.0, "rules": self._rules, "trace": trace}
+        pod = TestPod(agent, self._journal(), uid=uid, version=version, **options)
         self._pods.append(pod)
         return pod
 

@@ -108,7 +108,8 @@ class ForkedRun(Run):
     async def _live(self, offer: Offer, tell: Tell) -> None:
         journal = self._open_journal(tell)
         uid = f"pod-{self._epoch}"
-        pod = TestPod(self._agent, journal, uid=uid, park_after_seconds=0.0, rules=self._rules, trace=tell)
+        options: dict[str, Any] = {"park_after_seconds": 0.0, "rules": self._rules, "trace": tell}
+        pod = TestPod(self._agent, journal, uid=uid, version=self._version, **options)
         await pod.offer(self.uid, offer)
         listed = await pod.changed(lambda run: run.state != "running", self.uid)
         tell(_LISTED, listing=msgspec.json.encode(listed).decode())

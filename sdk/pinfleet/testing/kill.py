@@ -7,7 +7,7 @@ call of a tool has one key.
 
 import asyncio
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +21,17 @@ from pinfleet.calling import AGAIN
 from pinfleet.declared import ToolSpec
 from pinfleet.errors import JournalRefused
 from pinfleet.identity import StepKey
-from pinfleet.journal.interface import Batch, Claim, ClaimResult, CommitResult, History, Journal, Owner
+from pinfleet.journal.interface import (
+    Batch,
+    Claim,
+    ClaimResult,
+    CommitResult,
+    History,
+    Journal,
+    Migration,
+    Owner,
+    StepRow,
+)
 from pinfleet.journal.sqlite import SqliteJournal
 from pinfleet.journal.wrapped import WrappedJournal
 from pinfleet.rules import ALL, Rules
@@ -152,18 +162,25 @@ class _Mortal(WrappedJournal):
 
     def commit(self, owner: Owner, batch: Batch, *, max_steps: int, now: datetime) -> CommitResult:
         """Commit, unless the pod is gone."""
+        return self._through(lambda: self._journal.commit(owner, batch, max_steps=max_steps, now=now), batch.steps)
+
+    def _through(self, commit: Callable[[], CommitResult], steps: Sequence[StepRow] = ()) -> CommitResult:
         self._require_alive()
         is_here = self._kill is not None and self._kill.commit == self._before() + 1
         self._tell("commit")
         if is_here and self._kill is not None and self._kill.when == "before":
             self._go()
-        result = self._journal.commit(owner, batch, max_steps=max_steps, now=now)
+        result = commit()
         if result.status == "committed":
-            for row in batch.steps:
+            for row in steps:
                 self._tell("recorded", key=row.key, status=row.status)
         if is_here:
             self._go()
         return result
+
+    def migrate(self, owner: Owner, migration: Migration) -> CommitResult:
+        """Migrate, unless the pod is gone; it counts as a commit."""
+        return self._through(lambda: self._journal.migrate(owner, migration))
 
     def claim(self, claim: Claim) -> ClaimResult:
         """Claim, unless the pod is gone."""

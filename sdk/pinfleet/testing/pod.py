@@ -17,22 +17,30 @@ PATIENCE_SECONDS: Final = 20.0
 
 
 class TestPod(LocalPod):
-    """One pod, of version v1.
+    """One pod.
 
     Args:
         agent: Whose runs it executes.
         journal: Its own connection to the journal; pods that share a database share their runs.
         uid: Of the pod.
         capacity: Most runs held at once.
+        version: That it serves.
         **options: For ``LocalPod``.
     """
 
     __test__ = False  # no class of tests, whatever its name says to pytest
 
     def __init__(
-        self, agent: Agent, journal: Journal, *, uid: str = "pod-1", capacity: int = 4, **options: Any
+        self,
+        agent: Agent,
+        journal: Journal,
+        *,
+        uid: str = "pod-1",
+        capacity: int = 4,
+        version: str = VERSION,
+        **options: Any,
     ) -> None:
-        super().__init__(agent, journal, version=VERSION, uid=uid, capacity=capacity, pause=_at_once, **options)
+        super().__init__(agent, journal, version=version, uid=uid, capacity=capacity, pause=_at_once, **options)
 
     async def ack(self, uid: str, epoch: int = 1) -> Reply:
         """Ack a run."""

@@ -44,7 +44,7 @@ def is_settled(run: RunListing) -> bool:
 class Surroundings(Protocol):
     """What a run needs of its fleet."""
 
-    def pod(self, agent: Agent, trace: Callable[..., None]) -> TestPod:
+    def pod(self, agent: Agent, version: str, trace: Callable[..., None]) -> TestPod:
         """Start another pod."""
         ...
 
@@ -82,6 +82,7 @@ class Run:
         self.steps = 0
         self._fleet = fleet
         self._agent = agent
+        self._version = VERSION
         self._given = given
         self._max_steps = max_steps
         self._requester = requester
@@ -146,6 +147,11 @@ class Run:
 
     async def lose_pod(self) -> None:
         """Let another pod take the run over, as after a node failure."""
+        await self._assign()
+
+    async def move_to(self, agent: Agent, *, version: str = "v2") -> None:
+        """Let a pod of another version take the run over, which migrates it if the schema is another."""
+        self._agent, self._version = agent, version
         await self._assign()
 
     # -- what it says ------------------------------------------------------------------------------------------------
@@ -242,7 +248,7 @@ class Run:
             await self._assign()
 
     async def _assign(self) -> None:
-        former, self._pod = self._pod, self._fleet.pod(self._agent, self._heard)
+        former, self._pod = self._pod, self._fleet.pod(self._agent, self._version, self._heard)
         self._epoch += 1
         previous = Previous(pod_uid=former.uid, is_gone=True) if former is not None else None
         await self._pod.offer(self.uid, self._offer(previous))
@@ -252,7 +258,7 @@ class Run:
         seen = self._listed
         now = clock.now().wall
         return Offer(
-            name=self.uid, version=VERSION, epoch=self._epoch, attempt=1, input=msgspec.Raw(self._given),
+            name=self.uid, version=self._version, epoch=self._epoch, attempt=1, input=msgspec.Raw(self._given),
             limits=OfferLimits(max_steps=self._max_steps, active_seconds_left=1e9), requester=self._requester,
             messages=tuple(self._messages[seen.messages_seen if seen else 0 :]),
             decisions=tuple(each for each in self._decisions if not seen or each.hash not in seen.decisions_seen),

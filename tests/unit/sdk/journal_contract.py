@@ -31,10 +31,18 @@ def later(minutes: float) -> datetime:
     return NOW + timedelta(minutes=minutes)
 
 
-def claim(epoch: int = 1, *, boot: str = "boot-1", run: str = "r1", held: int | None = None) -> Claim:
+def claim(
+    epoch: int = 1,
+    *,
+    boot: str = "boot-1",
+    run: str = "r1",
+    held: int | None = None,
+    version: str = "v1",
+    schema: int = 1,
+) -> Claim:
     """Return a claim by pod-1."""
     return Claim(
-        run=run, name="run", epoch=epoch, boot=boot, pod="pod-1", version="v1", schema=1, now=NOW, held=held
+        run=run, name="run", epoch=epoch, boot=boot, pod="pod-1", version=version, schema=schema, now=NOW, held=held
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from pinfleet.journal.postgres import PostgresJournal
 from pinfleet.rules import without
 from tests.unit.sdk.fleets import Fleet
 from tests.unit.sdk.journal_contract import JournalContract
+from tests.unit.sdk.migration_contract import MigrationContract
 
 
 @pytest.fixture
@@ -20,6 +21,10 @@ def journal(fleet: Fleet) -> Iterator[PostgresJournal]:
 
 class TestContract(JournalContract):
     """PostgreSQL keeps the contract."""
+
+
+class TestMigrationContract(MigrationContract):
+    """PostgreSQL keeps the contract of migrations."""
 
 
 class TestNegativeControls:

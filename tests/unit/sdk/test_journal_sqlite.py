@@ -13,6 +13,7 @@ from pinfleet.journal.interface import Batch, End
 from pinfleet.journal.sqlite import SqliteJournal
 from pinfleet.rules import without
 from tests.unit.sdk.journal_contract import DONE, NOW, JournalContract, claim, commit, step
+from tests.unit.sdk.migration_contract import MigrationContract
 
 
 @pytest.fixture
@@ -25,6 +26,10 @@ def journal(tmp_path: Path) -> Iterator[SqliteJournal]:
 
 class TestContract(JournalContract):
     """SQLite keeps the contract."""
+
+
+class TestMigrationContract(MigrationContract):
+    """SQLite keeps the contract of migrations."""
 
 
 class TestNegativeControls:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 import pinfleet
-from pinfleet import cli
 from pinfleet.errors import BadDeclaration
 from pinfleet.journal.sqlite import SqliteJournal
 from pinfleet.local import LocalFleet
@@ -94,7 +93,7 @@ async def rehearsed(path: Path, declare: Declare, **options: Any) -> tuple[Verdi
     agent, executed = agent_of(declare)
     for former, to in options.pop("renamed", ()):
         agent.renamed(former, to=to)
-    return await Rehearsal(agent, name="shop-1", given=b"null", history=history).rehearse(), executed
+    return await Rehearsal(agent, uid="shop-1", name="shop-1", given=b"null", history=history).rehearse(), executed
 
 
 async def test_the_same_code_goes_on(recorded: Path) -> None:
@@ -218,54 +217,21 @@ def test_a_rename_names_what_is_declared() -> None:
         agent.renamed("find", to="charge")
 
 
-APP = """
-import pinfleet
-agent = pinfleet.Agent("shop")
+async def test_what_a_person_was_asked_stays_asked(tmp_path: Path) -> None:
+    """A run that waits for a person goes on with its own code: the request is bound to the run's uid, not its name."""
+    agent = pinfleet.Agent("asks")
 
-@agent.step
-async def NAME(order: str) -> str:
-    return order
+    @agent.main
+    async def main(ctx: pinfleet.Ctx) -> str:
+        return (await ctx.approve("ship", show={"to": "o-1"})).by
 
-@agent.main
-async def main(ctx: pinfleet.Ctx, order: str) -> str:
-    found = await NAME(order)
-    await ctx.receive(str)
-    return found
-"""
-
-
-@pytest.fixture
-def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An app with an open run, in the working folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    (tmp_path / "shop_of_v1.py").write_text(APP.replace("NAME", "find"))
-    (tmp_path / "shop_of_v2.py").write_text(APP.replace("NAME", "look_up"))
-    (tmp_path / "nobody").touch()
-    with (tmp_path / "nobody").open() as nobody:
-        monkeypatch.setattr("sys.stdin", nobody)
-        assert cli.main(["run", "shop_of_v1.py", "--input", '"o-1"', "--name", "ask"]) == 3
-    return tmp_path
-
-
-def test_the_commands_read_the_journal(app: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Inspect shows the run, check says whether it goes on, replay reads its steps again."""
-    capsys.readouterr()
-    assert cli.main(["inspect", "ask"]) == 0
-    said = capsys.readouterr().out
-    assert "run ask, version local, parked, 1 step" in said
-    assert "find#1" in said
-    assert "message" in said
-    assert cli.main(["inspect"]) == 0
-    assert "run ask" in capsys.readouterr().out
-    assert cli.main(["check", "shop_of_v1.py", "--input", '"o-1"']) == 0
-    assert "ask: goes on" in capsys.readouterr().out
-    assert cli.main(["check", "shop_of_v2.py", "ask", "--input", '"o-1"']) == 1
-    said = capsys.readouterr().out
-    assert 'ask: incompatible: run ask recorded step "find" #1 on local; this code asks for look_up#1' in said
-    assert cli.main(["replay", "shop_of_v1.py", "ask", "--input", '"o-1"', "--until", "find#1"]) == 0
-    assert capsys.readouterr().out == 'find#1 ok: {"order":"o-1"} -> "o-1"\n'
-    assert cli.main(["replay", "shop_of_v1.py", "ask", "--until", "find#2"]) == 2
-    assert "has no step 'find#2'; it has find#1" in capsys.readouterr().err
-    assert cli.main(["inspect", "nobody-knows"]) == 2
-    assert "knows no run 'nobody-knows'" in capsys.readouterr().err
+    path = tmp_path / "journal.db"
+    async with LocalFleet(agent, lambda: SqliteJournal(path), park_after_seconds=0.0) as fleet:
+        run = await fleet.start("asks-1", uid="8a1c")
+        async with asyncio.timeout(20):
+            await run.until(lambda r: r.is_parked)
+    journal = SqliteJournal(path)
+    history = journal.load("8a1c")
+    journal.close()
+    verdict = await Rehearsal(agent, uid="8a1c", name="asks-1", given=b"null", history=history).rehearse()
+    assert verdict.kind == "goes on"
