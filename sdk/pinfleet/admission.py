@@ -24,6 +24,7 @@ class Stop:
 
     kind: Literal["park", "drain", "cancel", "limit", "fenced", "incompatible", "restart"]
     reason: EndReason = "cancel"
+    limit: Literal["steps", "tokens"] = "steps"  # which one is used up
     fence: CommitResult | None = None
     error: Incompatible | None = None
     batch: Batch = field(default_factory=Batch)  # what a restart commits
@@ -75,8 +76,11 @@ class Admission(ABC):
 
     @asynccontextmanager
     async def admitted(self, position: Position) -> AsyncIterator[None]:
-        """Let a step execute, if there is one left."""
+        """Let a step execute, if the run's bounds allow one more."""
         await self.gate(position)
+        if self.handle.max_tokens is not None and self.handle.tokens >= self.handle.max_tokens:
+            self._ask(Stop("limit", limit="tokens"))
+            await self.hold()
         if self.handle.steps + self.in_flight >= self.handle.max_steps:
             self.out_of_steps()
             await self.hold()

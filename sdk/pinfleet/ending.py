@@ -59,7 +59,7 @@ def journal_lost(found: int, known: int) -> End:
 
 
 def limit(which: Any, partial: bytes | None = None) -> End:
-    """Return the end of a run that used up steps, active seconds, or its deadline; it leaves its partial result."""
+    """Return the end of a run that used up a bound; it leaves its partial result."""
     outcome = Outcome(limit=which) if partial is None else Outcome(limit=which, result=msgspec.Raw(partial))
     return End("limit", msgspec.json.encode(outcome))
 

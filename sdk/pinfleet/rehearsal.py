@@ -151,7 +151,8 @@ class _Shut(RunHandle):
     def __init__(self, run: str) -> None:
         self._closed = None
         self._kept = Batch()
-        self.run, self.epoch, self.steps, self.tokens, self.max_steps, self.committing = run, 0, 0, 0, _MANY, 0
+        self.run, self.epoch, self.steps, self.tokens, self.committing = run, 0, 0, 0, 0
+        self.max_steps, self.max_tokens = _MANY, None
         self.on_fenced = lambda _: None
 
     async def commit(self, batch: Batch, *, closing: bool = False) -> None:

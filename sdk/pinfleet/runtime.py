@@ -204,7 +204,7 @@ class Execution(Admission):
             self._close(Parked)
             self._report("drained")
         elif stop.kind == "limit":
-            await self._end(ending.limit("steps", self.partial))
+            await self._end(ending.limit(stop.limit, self.partial))
         elif stop.kind == "incompatible" and stop.error is not None:
             self._report_incompatible(stop.error)
         elif stop.kind == "restart":

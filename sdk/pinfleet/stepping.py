@@ -86,13 +86,28 @@ async def record(run: "Execution", spec: StepSpec, key: StepKey, done: Done, arg
         key=key, kind=spec.kind, status=done.status, arguments=arguments, result=done.text, manifest=run.manifest,
         attempt=run.next_attempt(), begun=begun, committed=clock.now().wall,
     )  # fmt: skip
-    tokens = spec.tokens(done.value) if spec.tokens is not None and done.status == "ok" else 0
+    tokens = _tokens(run, spec, done)
     try:
         await run.handle.commit(Batch(steps=(row,), tokens=tokens))
     except StepsUsedUp:
         run.out_of_steps()
         await run.hold()
     run.progressed()
+
+
+def _tokens(run: "Execution", spec: StepSpec, done: Done) -> int:
+    """Return how many tokens a result used; a hook that fails must not cost the record of what was done."""
+    if spec.tokens is None or done.status != "ok":
+        return 0
+    try:
+        used = spec.tokens(done.value)
+    except Exception as err:  # noqa: BLE001 - the author's code
+        used = err
+    if isinstance(used, int) and used >= 0:
+        return used
+    extra = {"run": run.assignment.uid, "step": spec.name, "gave": type(used).__name__}
+    _LOG.error("tokens= gave no number of tokens: this step counts as none", extra=extra)
+    return 0
 
 
 async def _body(run: "Execution", spec: StepSpec, position: Position, given: Given) -> Done:

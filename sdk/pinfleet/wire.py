@@ -25,6 +25,9 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 2)]
 Change = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 """Number of a change in a pod's listing; JSON readers hold it exactly."""
 
+Tokens = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
+"""Tokens of models, over a run's whole life."""
+
 WAITS_LIMIT: Final = 256
 """Most waits that a listing has room for: those that are due first."""
 
@@ -100,7 +103,7 @@ class Outcome(Message, frozen=True, kw_only=True, omit_defaults=True):
 
     result: msgspec.Raw = msgspec.Raw()  # JSON text of the returned value; empty: not set (Raw | None does not decode)
     error: Failure | None = None
-    limit: Literal["steps", "active", "deadline"] | None = None
+    limit: Literal["steps", "tokens", "active", "deadline"] | None = None
 
 
 class RunListing(Message, frozen=True, kw_only=True, omit_defaults=True):
@@ -169,11 +172,12 @@ class Decision(Message, frozen=True, kw_only=True):
     at: datetime  # by the API server's clock; before the request's expiry
 
 
-class OfferLimits(Message, frozen=True, kw_only=True):
+class OfferLimits(Message, frozen=True, kw_only=True, omit_defaults=True):
     """What the run may still use."""
 
     max_steps: Count  # total over all epochs, against the journal's count
     active_seconds_left: float
+    max_tokens: Tokens | None = None  # total over all epochs, against what recorded steps used; None: no bound
 
 
 class Previous(Message, frozen=True, kw_only=True):

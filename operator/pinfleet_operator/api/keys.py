@@ -50,6 +50,7 @@ WAITING: Final = "Waiting"  # Parked: see status.waitingFor
 COMPLETED: Final = "Completed"  # Succeeded
 AGENT_ERROR: Final = "AgentError"  # Failed: the agent's code raised
 STEP_LIMIT: Final = "StepLimit"  # Failed: maxSteps
+TOKEN_LIMIT: Final = "TokenLimit"  # noqa: S105 - no secret. Failed: maxTokens
 ATTEMPTS_EXHAUSTED: Final = "AttemptsExhausted"  # Failed: its executions kept dying
 VERSION_NOT_LIVE: Final = "VersionNotLive"  # Failed: spec.task.version is neither active nor candidate
 LIMITS_EXCEED_FLEET: Final = "LimitsExceedFleet"  # Failed: a run may only lower the fleet's limits

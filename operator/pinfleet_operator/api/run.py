@@ -35,13 +35,14 @@ GITOPS_MARKS: Final = (
 """Labels and annotations by which a GitOps tool tracks an object; such a run is never deleted for its age."""
 
 
-class StampedLimits(msgspec.Struct, frozen=True, kw_only=True, gc=False, rename="camel"):
+class StampedLimits(msgspec.Struct, frozen=True, kw_only=True, gc=False, rename="camel", omit_defaults=True):
     """The bounds of one run, as its status says them from its pin on."""
 
     max_steps: int
     active_seconds: int  # wall clock on pods, over all executions
     deadline_seconds: int  # from the run's creation
     max_attempts: int
+    max_tokens: int | None = None  # of recorded steps, when another one begins; None: no bound
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=True):
@@ -51,6 +52,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=Tru
     active_seconds: int
     deadline_seconds: int
     max_attempts: int
+    max_tokens: int | None = None
 
     @property
     def stamped(self) -> StampedLimits:
@@ -65,6 +67,7 @@ class RequestedLimits(msgspec.Struct, frozen=True, kw_only=True, gc=False, renam
     active_seconds: int | None = None
     deadline_seconds: int | None = None
     max_attempts: int | None = None
+    max_tokens: int | None = None
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=True):

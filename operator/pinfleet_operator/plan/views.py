@@ -52,4 +52,5 @@ def _limits(limits: FleetLimits) -> Limits:
         active_seconds=limits.active_seconds,
         deadline_seconds=limits.deadline_seconds,
         max_attempts=limits.max_attempts,
+        max_tokens=limits.max_tokens,
     )

@@ -78,7 +78,9 @@ class PodCalls:
             messages=messages,
             decisions=decisions,
             limits=OfferLimits(
-                max_steps=limits.max_steps, active_seconds_left=max(0, limits.active_seconds - run.active_seconds)
+                max_steps=limits.max_steps,
+                active_seconds_left=max(0, limits.active_seconds - run.active_seconds),
+                max_tokens=limits.max_tokens,
             ),
             deadline=run.deadline_at,
             steps=run.steps if keeps_journal else 0,

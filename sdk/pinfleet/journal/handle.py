@@ -46,10 +46,19 @@ class RunHandle:
         steps: The journal's count at the claim.
         max_steps: Total over all epochs.
         tokens: The journal's count at the claim.
+        max_tokens: Total over all epochs; None: no bound.
     """
 
     def __init__(
-        self, worker: JournalWorker, *, run: str, epoch: int, steps: int, max_steps: int, tokens: int = 0
+        self,
+        worker: JournalWorker,
+        *,
+        run: str,
+        epoch: int,
+        steps: int,
+        max_steps: int,
+        tokens: int = 0,
+        max_tokens: int | None = None,
     ) -> None:
         self._worker = worker
         self._closed: type[RunStopped] | None = None
@@ -59,6 +68,7 @@ class RunHandle:
         self.steps = steps
         self.tokens = tokens
         self.max_steps = max_steps
+        self.max_tokens = max_tokens
         self.committing = 0  # commits under way
         self.on_fenced: Callable[[CommitResult], None] = lambda _: None
 

@@ -171,7 +171,7 @@ class PodDriver:
         offer = action.offer
         handle = RunHandle(
             self._worker, run=action.uid, epoch=offer.epoch, steps=action.steps, max_steps=offer.limits.max_steps,
-            tokens=action.tokens,
+            tokens=action.tokens, max_tokens=offer.limits.max_tokens,
         )  # fmt: skip
         self._handles[action.uid] = handle
         run = Assignment(
@@ -182,7 +182,7 @@ class PodDriver:
 
     def _adopt(self, uid: str, offer: Offer) -> None:
         handle = self._handles[uid]
-        handle.max_steps = offer.limits.max_steps
+        handle.max_steps, handle.max_tokens = offer.limits.max_steps, offer.limits.max_tokens
         self._command(uid, lambda run: run.update(news_of(offer)))
 
     def _command(self, uid: str, command: Callable[[Execution], None]) -> None:

@@ -37,18 +37,28 @@ class Fleet:
         self._pods: list[TestPod] = []
         self._numbers = count(1)
 
-    async def start(self, agent: Agent, given: object = None, *, max_steps: int = 1_000, requester: str = "") -> Run:
+    async def start(
+        self,
+        agent: Agent,
+        given: object = None,
+        *,
+        max_steps: int = 1_000,
+        max_tokens: int | None = None,
+        requester: str = "",
+    ) -> Run:
         """Start a run, and return once it has ended, is parked, or waits on its pod.
 
         Args:
             agent: Its code.
             given: Its input.
             max_steps: Total.
+            max_tokens: Total; None: no bound.
             requester: Who asked for it; may not approve what it asks.
         """
         text = values.encode(given, "input", tagged=False)
         uid = f"run-{next(self._numbers)}"
-        run = Run(self, agent, uid, text, max_steps=max_steps, requester=requester, events=self._events)
+        bounds: dict[str, Any] = {"max_steps": max_steps, "max_tokens": max_tokens}
+        run = Run(self, agent, uid, text, **bounds, requester=requester, events=self._events)
         await run.begin()
         return run
 

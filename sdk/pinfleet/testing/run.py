@@ -62,6 +62,7 @@ class Run:
         uid: Of the run.
         given: JSON text of its input.
         max_steps: Total.
+        max_tokens: Total; None: no bound.
         requester: Who asked for it; may not approve what it asks.
         events: Hears what its code does; a list of its own, if not given.
     """
@@ -74,6 +75,7 @@ class Run:
         given: bytes,
         *,
         max_steps: int,
+        max_tokens: int | None = None,
         requester: str,
         events: list[tuple[str, dict[str, Any]]] | None = None,
     ) -> None:
@@ -84,7 +86,7 @@ class Run:
         self._agent = agent
         self._version = VERSION
         self._given = given
-        self._max_steps = max_steps
+        self._max_steps, self._max_tokens = max_steps, max_tokens
         self._requester = requester
         self._epoch = 0
         self._pod: TestPod | None = None
@@ -259,7 +261,8 @@ class Run:
         now = clock.now().wall
         return Offer(
             name=self.uid, version=self._version, epoch=self._epoch, attempt=1, input=msgspec.Raw(self._given),
-            limits=OfferLimits(max_steps=self._max_steps, active_seconds_left=1e9), requester=self._requester,
+            limits=OfferLimits(max_steps=self._max_steps, active_seconds_left=1e9, max_tokens=self._max_tokens),
+            requester=self._requester,
             messages=tuple(self._messages[seen.messages_seen if seen else 0 :]),
             decisions=tuple(each for each in self._decisions if not seen or each.hash not in seen.decisions_seen),
             timers_fired=tuple(wait.id for wait in self.waiting_for if wait.until is not None and wait.until <= now),

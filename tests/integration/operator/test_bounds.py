@@ -35,11 +35,12 @@ def cancel(fleet: Fleet, run: str) -> None:
     ("limits", "given", "end"),
     [
         ({"maxSteps": 5}, {"steps": 50}, ("Failed", "StepLimit")),
+        ({"maxTokens": 30}, {"steps": 50}, ("Failed", "TokenLimit")),
         ({"activeSeconds": 2}, {"steps": 500, "seconds": 0.1}, ("TimedOut", "ActiveSeconds")),
         ({"deadlineSeconds": 3}, {"steps": 500, "seconds": 0.1}, ("TimedOut", "Deadline")),
         ({"deadlineSeconds": 4}, {"steps": 2, "sleep_after": 1, "sleep_seconds": 600}, ("TimedOut", "Deadline")),
     ],
-    ids=["steps", "active", "deadline", "deadline-parked"],
+    ids=["steps", "tokens", "active", "deadline", "deadline-parked"],
 )
 @pytest.mark.case("draining: a run outlives every deadline")
 def test_limits_end_a_run(active: Fleet, limits: Any, given: Any, end: tuple[str, str]) -> None:
@@ -49,6 +50,8 @@ def test_limits_end_a_run(active: Fleet, limits: Any, given: Any, end: tuple[str
     assert end_of(active, "run") == end
     if "maxSteps" in limits:
         assert len(active.traced("run")) == limits["maxSteps"]
+    if "maxTokens" in limits:
+        assert len(active.traced("run")) == limits["maxTokens"] // 10
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ OFFER = Offer(
     version="v1",
     epoch=3,
     attempt=1,
-    limits=OfferLimits(max_steps=10, active_seconds_left=5.5),
+    limits=OfferLimits(max_steps=10, active_seconds_left=5.5, max_tokens=900),
     input=msgspec.Raw(b'{"a": 1}'),
 )
 STATE = {

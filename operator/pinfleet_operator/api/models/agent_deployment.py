@@ -27,6 +27,7 @@ from pinfleet_operator.api.models.values import (
     State,
     Steps,
     Text,
+    Tokens,
     VersionPhase,
 )
 
@@ -57,6 +58,12 @@ class FleetLimits(Model):
 
     max_steps: Steps = 1_000
     """Most steps that a run may record over its whole life. At the limit it ends as Failed with reason StepLimit."""
+
+    max_tokens: Tokens | None = None
+    """Most tokens that the recorded steps of a run may have used when it begins another one: what is under way then is
+    not cut off. Counted by the agent's code, which says what a step used; where nothing does, none are counted. At the
+    limit the run ends as Failed with reason TokenLimit. Default: no limit.
+    """
 
     active_seconds: PositiveSeconds = 86_400
     """Most seconds that a run may spend on pods, summed over all its executions; time spent parked is free. At the

@@ -20,6 +20,7 @@ from pinfleet_operator.api.models.values import (
     PositiveSeconds,
     Reason,
     Steps,
+    Tokens,
     Uid,
 )
 
@@ -36,6 +37,9 @@ class RequestedLimits(Model):
 
     max_steps: Steps | None = None
     """Most steps that the run may record. Default: the fleet's."""
+
+    max_tokens: Tokens | None = None
+    """Most tokens that the run's recorded steps may have used when it begins another one. Default: the fleet's."""
 
     active_seconds: PositiveSeconds | None = None
     """Most seconds that the run may spend on pods; time spent parked is free. Default: the fleet's."""
@@ -107,6 +111,9 @@ class StampedLimits(Model):
 
     max_steps: Steps
     """Most steps that the run may record."""
+
+    max_tokens: Tokens | None = None
+    """Most tokens that the run's recorded steps may have used when it begins another one; absent: no limit."""
 
     active_seconds: PositiveSeconds
     """Most seconds that the run may spend on pods."""

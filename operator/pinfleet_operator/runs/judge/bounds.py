@@ -19,9 +19,11 @@ def merge(fleet: Limits, asked: RequestedLimits | None) -> Limits | None:
         active_seconds=asked.active_seconds or fleet.active_seconds,
         deadline_seconds=asked.deadline_seconds or fleet.deadline_seconds,
         max_attempts=asked.max_attempts or fleet.max_attempts,
+        max_tokens=asked.max_tokens or fleet.max_tokens,
     )
-    names = ("max_steps", "active_seconds", "deadline_seconds", "max_attempts")
-    return merged if all(getattr(merged, name) <= getattr(fleet, name) for name in names) else None
+    names = ("max_steps", "active_seconds", "deadline_seconds", "max_attempts", "max_tokens")
+    pairs = ((getattr(merged, name), getattr(fleet, name)) for name in names)
+    return merged if all(most is None or (own is not None and own <= most) for own, most in pairs) else None
 
 
 def deadline(run: RunRecord, fleet: Limits | None) -> datetime | None:

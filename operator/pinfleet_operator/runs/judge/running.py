@@ -145,6 +145,9 @@ def outcome_of(s: Situation, own: RunListing) -> tuple[Phase, str, str]:
         return end_of(s, "cancel")
     if own.state == "limit" and limit in {"active", "deadline"}:
         return end_of(s, "active" if limit == "active" else "deadline")
+    if own.state == "limit" and limit == "tokens":
+        text = "the run's recorded steps have used the tokens that limits.maxTokens allows"
+        return "Failed", keys.TOKEN_LIMIT, text
     if own.state == "limit":
         most = s.run.limits.max_steps if s.run and s.run.limits else own.steps
         return "Failed", keys.STEP_LIMIT, f"the run has used the {most} steps that limits.maxSteps allows"

@@ -177,7 +177,8 @@ def _show_limits(s: Situation) -> str:
     limits = s.fleet.limits if s.fleet else None
     if limits is None:
         return "unknown"
+    tokens = f", maxTokens {limits.max_tokens}" if limits.max_tokens is not None else ""
     return (
         f"maxSteps {limits.max_steps}, activeSeconds {limits.active_seconds}, "
-        f"deadlineSeconds {limits.deadline_seconds}, maxAttempts {limits.max_attempts}"
+        f"deadlineSeconds {limits.deadline_seconds}, maxAttempts {limits.max_attempts}{tokens}"
     )

@@ -55,7 +55,7 @@ def trace(step: int) -> None:
         file.write(json.dumps(line) + "\n")
 
 
-@agent.step
+@agent.step(tokens=lambda step: 10 if step else 0)
 async def work(step: int, ask: Ask) -> int:
     """One step."""
     trace(step)

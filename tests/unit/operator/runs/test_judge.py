@@ -206,6 +206,7 @@ def test_a_run_that_its_pod_holds_needs_nothing(situation: Make) -> None:
         (listing("failed", outcome=Outcome(error=Failure(type="E", message="m"))), ("Failed", keys.AGENT_ERROR)),
         (listing("cancelled"), ("Cancelled", keys.FLEET_DELETED)),
         (listing("limit", outcome=Outcome(limit="steps")), ("Failed", keys.STEP_LIMIT)),
+        (listing("limit", outcome=Outcome(limit="tokens")), ("Failed", keys.TOKEN_LIMIT)),
         (listing("limit", outcome=Outcome(limit="active")), ("TimedOut", keys.ACTIVE_SECONDS)),
         (listing("limit", outcome=Outcome(limit="deadline")), ("TimedOut", keys.DEADLINE)),
     ],
