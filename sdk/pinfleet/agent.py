@@ -7,12 +7,12 @@ and code) is collected while the module is imported.
 import hashlib
 import inspect
 import json
+import os
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from functools import cached_property, wraps
 from types import FunctionType
-from typing import Any, Concatenate, Final, Literal, ParamSpec, TypeVar, overload
-from uuid import uuid4
+from typing import TYPE_CHECKING, Any, Concatenate, Final, Literal, ParamSpec, TypeVar, overload
 
 from pinfleet.call import Call
 from pinfleet.declared import (
@@ -27,9 +27,15 @@ from pinfleet.declared import (
 )
 from pinfleet.decorators import StepDecorator, ToolDecorator
 from pinfleet.errors import BadDeclaration, OutsideRun
-from pinfleet.journal.interface import Codec
-from pinfleet.migration import Migrate, MigrationSpec, declared
+from pinfleet.lazy import Lazy
 from pinfleet.position import POSITION, PROCESS
+
+if TYPE_CHECKING:
+    from pinfleet import migration
+    from pinfleet.journal.interface import Codec
+    from pinfleet.migration import Migrate, MigrationSpec
+else:
+    migration = Lazy("pinfleet.migration")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -55,7 +61,7 @@ class Agent:
         schema: int = 1,
         *,
         messages: tuple[type, ...] = (),
-        codec: Codec | None = None,
+        codec: "Codec | None" = None,
         secret_key: Callable[[], bytes] | None = None,
     ) -> None:
         self.name = name
@@ -180,7 +186,7 @@ class Agent:
             raise BadDeclaration(f"agent {self.name!r} still declares {former!r}; a renamed step has one name")
         self.renames[to] = (former, *self.renames.get(to, ()))
 
-    def migration(self, *, from_: int, to: int) -> Callable[[Migrate], Migrate]:
+    def migration(self, *, from_: int, to: int) -> "Callable[[Migrate], Migrate]":
         """Declare how runs that were recorded under an older schema become runs of this code.
 
         The function changes a ``RecordedRun`` in place; it takes no steps, and runs once for each run, in the pod that
@@ -195,8 +201,8 @@ class Agent:
             BadDeclaration: It cannot be one, or there is one from the same schema.
         """
 
-        def declare(function: Migrate) -> Migrate:
-            spec = declared(function, from_, to, self.schema)
+        def declare(function: "Migrate") -> "Migrate":
+            spec = migration.declared(function, from_, to, self.schema)
             if any(each.from_ == from_ for each in self.migrations):
                 raise BadDeclaration(f"agent {self.name!r} has two migrations from schema {from_}")
             self.migrations.append(spec)
@@ -274,7 +280,7 @@ class Agent:
                 return await position.execution.run_step(spec, args, kwargs)
             if PROCESS.serves:
                 raise OutsideRun(f"{spec.kind} {name!r} was called without a run: in a bare thread, or in an executor")
-            given = (Call(uuid4().hex), *args) if isinstance(spec, ToolSpec) else args
+            given = (Call(os.urandom(16).hex()), *args) if isinstance(spec, ToolSpec) else args
             return await spec.function(*given, **kwargs) if spec.is_async else spec.function(*given, **kwargs)
 
         return call

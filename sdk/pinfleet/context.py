@@ -3,22 +3,27 @@
 Everything here that could differ between two executions is recorded, so that a replay takes the same path.
 """
 
-import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
-from uuid import UUID, uuid4
 
-from pinfleet import children, clock, people, segments, stepping
-from pinfleet.identity import child_scope
-from pinfleet.people import Approval
+from pinfleet.lazy import Lazy
 from pinfleet.position import POSITION, Position, RunInfo, current
-from pinfleet.timeouts import Timeout
 
 if TYPE_CHECKING:
+    import random
+    import uuid
+    from uuid import UUID
+
+    from pinfleet import children, clock, identity, people, segments, stepping, timeouts
     from pinfleet.runtime import Execution
+else:
+    random, uuid = Lazy("random"), Lazy("uuid")
+    children, clock, identity = Lazy("pinfleet.children"), Lazy("pinfleet.clock"), Lazy("pinfleet.identity")
+    people, segments = Lazy("pinfleet.people"), Lazy("pinfleet.segments")
+    stepping, timeouts = Lazy("pinfleet.stepping"), Lazy("pinfleet.timeouts")
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -71,7 +76,7 @@ class Ctx:
 
     async def approve(
         self, what: str, *, show: Mapping[str, object], within: timedelta | None = None, who: str = ""
-    ) -> Approval:
+    ) -> "people.Approval":
         """Ask a person; the run parks until one decides.
 
         Args:
@@ -86,14 +91,14 @@ class Ctx:
         """
         return await people.approve(self._execution, what, show, within, who)
 
-    def timeout(self, length: timedelta | float) -> Timeout:
+    def timeout(self, length: timedelta | float) -> "timeouts.Timeout":
         """Bound the code inside ``async with``, as ``asyncio.timeout`` does; its expiry is recorded.
 
         Args:
             length: From when it is first entered, over pods and parking; a length of time, or seconds.
         """
         duration = length if isinstance(length, timedelta) else timedelta(seconds=length)
-        return Timeout(self._execution, self._position, duration)
+        return timeouts.Timeout(self._execution, self._position, duration)
 
     async def restart(self, state: object) -> NoReturn:
         """Begin the run's main again with another input, and an empty history; it does not return.
@@ -128,7 +133,7 @@ class Ctx:
             key: Names the branch; it must be the same on every execution.
         """
         here = self._position
-        token = POSITION.set(replace(here, scope=child_scope(here.scope, key)))
+        token = POSITION.set(replace(here, scope=identity.child_scope(here.scope, key)))
         try:
             yield
         finally:
@@ -162,9 +167,9 @@ class Ctx:
         """Return a random number in [0, 1); recorded."""
         return stepping.value(self._execution, self._position, "ctx.random", random.SystemRandom().random, float)
 
-    def uuid(self) -> UUID:
+    def uuid(self) -> "UUID":
         """Return a random uuid; recorded before the next step begins, so it may serve as an idempotency key there."""
-        return stepping.value(self._execution, self._position, "ctx.uuid", uuid4, UUID)
+        return stepping.value(self._execution, self._position, "ctx.uuid", uuid.uuid4, uuid.UUID)
 
     def on_cancel(self, function: Callable[[], Awaitable[None]]) -> None:
         """Register a compensation that runs once the cancel of this run is recorded, last one first.

@@ -9,8 +9,6 @@ from functools import cached_property
 from types import CodeType, FunctionType
 from typing import Any, ClassVar, Final
 
-import msgspec
-
 from pinfleet.call import Call
 from pinfleet.errors import BadDeclaration
 
@@ -181,6 +179,8 @@ def json_schema(kind: Any, where: str) -> dict[str, Any]:
     Raises:
         BadDeclaration: JSON cannot hold it.
     """
+    import msgspec  # noqa: PLC0415 - an agent's module does without until its types are asked for
+
     try:
         return msgspec.json.schema(kind, schema_hook=_schema_of_another)
     except (TypeError, NotImplementedError) as err:

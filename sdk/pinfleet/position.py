@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pinfleet.errors import OutsideRun, RunStopped
-from pinfleet.identity import StepKey
 
 if TYPE_CHECKING:
+    from pinfleet.identity import StepKey
     from pinfleet.runtime import Execution
     from pinfleet.timeouts import Timeout
 
@@ -25,7 +25,7 @@ class Position:
 
     execution: "Execution"
     scope: str
-    step: StepKey | None = None  # the step whose body runs here
+    step: "StepKey | None" = None  # the step whose body runs here
     timeouts: tuple["Timeout", ...] = ()  # of ctx.timeout, the outermost first
 
     @contextmanager
