@@ -144,7 +144,7 @@ class JournalUnavailable(JournalError):
 
 
 class JournalRefused(JournalError):
-    """The database cannot be used as it is: not on a local disk, no database, damaged, of a newer major."""
+    """The database cannot be used as it is: not on a local disk, damaged, of a newer major."""
 
 
 class RunStopped(BaseException):

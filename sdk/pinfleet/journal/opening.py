@@ -48,7 +48,6 @@ def open_journal(url: str | UrlFile, *, rules: Rules = ALL, codec: Codec | None 
 
     Raises:
         BadConfiguration: The URL is none of these, or its driver is not installed.
-        JournalRefused: The folder of a SQLite file is not there, or not on a local disk.
     """
     if isinstance(url, UrlFile):
         return _postgres(url, rules, codec)

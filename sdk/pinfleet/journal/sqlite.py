@@ -32,7 +32,9 @@ from pinfleet.journal.interface import (
 from pinfleet.journal.verdicts import judge_claim, why_not
 from pinfleet.rules import ALL, Rules
 
-_REFUSED: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_AUTH")
+_REFUSED: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+"""No waiting helps here; a disk that is read-only, full or not mounted yet may be mended under a waiting pod."""
+
 _T = TypeVar("_T")
 
 
@@ -40,7 +42,7 @@ class SqliteJournal:
     """A journal in one file.
 
     Args:
-        path: The database file; its folder must exist and be on a local file system.
+        path: The database file, on a local file system.
         busy_seconds: How long a call waits for another process's transaction.
         codec: Seals values.
         rules: All of them, but in a negative control.
@@ -54,9 +56,6 @@ class SqliteJournal:
         self._mapper = Mapper(codec or PlainCodec())
         self._rules = rules
         self._connection: sqlite3.Connection | None = None
-        if not path.parent.is_dir():
-            raise JournalRefused(f"cannot open the journal {path}: its folder does not exist; is the claim mounted?")
-        require_local(path.parent)
 
     def claim(self, claim: Claim) -> ClaimResult:
         """Take a run; see ``Journal``."""
@@ -220,6 +219,10 @@ class SqliteJournal:
             connection.close()
 
     def _open(self) -> sqlite3.Connection:
+        folder = self._path.parent
+        if not folder.is_dir():
+            raise JournalUnavailable(f"cannot open the journal {self._path}: no folder {folder}; is the claim mounted?")
+        require_local(folder)
         db = sqlite3.connect(self._path, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False)
         try:
             db.row_factory = sqlite3.Row

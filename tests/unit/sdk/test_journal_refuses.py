@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from pinfleet.errors import JournalRefused
 from pinfleet.runtime import Execution
 from tests.unit.sdk.conftest import MakePod, ServePod
 from tests.unit.sdk.inline_pod import InlinePod, offer
+from tests.unit.sdk.served_pod import until
 
 DAMAGE = b"no database at all, but long enough to be read as a page" * 400
 
@@ -119,6 +121,18 @@ def test_a_pod_does_not_start_on_a_damaged_database(serve_pod: ServePod, tmp_pat
         AssertionError, match=r"pinfleet-agent: cannot use the journal .*journal\.db: file is not a data"
     ):
         serve_pod()
+
+
+def test_a_pod_waits_for_a_database_that_may_come(serve_pod: ServePod, tmp_path: Path) -> None:
+    """A database that cannot be opened at the start leaves the pod not ready, saying why, until it can."""
+    (tmp_path / "journal.db").mkdir()  # no file can be opened there
+    pod = serve_pod()
+    assert "unable to open database file" in pod.events("not ready")[0]["cause"]
+    assert pod.call("GET", "/ready").status == 503
+    assert pod.offer("r1").body["code"] == "journal_unavailable"
+    (tmp_path / "journal.db").rmdir()
+    until(lambda: pod.call("GET", "/ready").status == 200, "the pod to be ready")
+    assert pod.offer("r1").status == 202
 
 
 @pytest.mark.parametrize("then", ["forever", "block"])

@@ -95,9 +95,23 @@ def test_damaged(tmp_path: Path, content: bytes) -> None:
 
 
 def test_missing_folder(tmp_path: Path) -> None:
-    """A folder that is not there is refused at once, with a question that helps."""
-    with pytest.raises(JournalRefused, match="is the claim mounted"):
-        SqliteJournal(tmp_path / "gone" / "journal.db")
+    """A folder that is not there is asked for with a question that helps, and found once it is."""
+    journal = SqliteJournal(tmp_path / "gone" / "journal.db")
+    with pytest.raises(JournalUnavailable, match="is the claim mounted"):
+        journal.check()
+    (tmp_path / "gone").mkdir()
+    journal.check()
+
+
+def test_read_only(journal: SqliteJournal, tmp_path: Path) -> None:
+    """A database that takes no writes is unavailable, and says so; nothing is half written, and it goes on after."""
+    journal.claim(claim())
+    journal.close()
+    journal._connection = sqlite3.connect(f"file:{tmp_path}/journal.db?mode=ro", uri=True, isolation_level=None)
+    with pytest.raises(JournalUnavailable, match="readonly database"):
+        commit(journal, Batch(steps=(step(1), step(2))))
+    assert journal.load("r1").steps == {}
+    assert commit(journal, Batch(steps=(step(1), step(2)))).steps == 2
 
 
 def test_newer_minor_is_served(tmp_path: Path) -> None:

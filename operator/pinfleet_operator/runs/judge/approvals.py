@@ -49,7 +49,7 @@ def _judge(run: RunRecord, approval: ApprovalRecord, decided: set[str]) -> Judge
     wait = next((each for each in run.waiting_for if each.hash == approval.hash), None)
     if wait is None:
         return None
-    if wait.until is not None and approval.created_at > wait.until:
+    if wait.until is not None and approval.created_at >= wait.until:
         return _refuse(approval, keys.EXPIRED, f"the request expired at {wait.until:%Y-%m-%dT%H:%M:%SZ}")
     if approval.hash in decided:
         return _refuse(approval, keys.ALREADY_DECIDED, "the request has a decision already")

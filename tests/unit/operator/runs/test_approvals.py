@@ -52,7 +52,8 @@ def judged(s: Situation) -> list[tuple[str, str, str]]:
 CASES = {
     "what the run asks for, by somebody else, in time": (ASKING, {}, ("Accepted", keys.DECISION_ACCEPTED)),
     "a denial counts as well": (ASKING, {"decision": "denied"}, ("Accepted", keys.DECISION_ACCEPTED)),
-    "in the very second of the expiry": (ASKING, {"created_at": hence(100)}, ("Accepted", keys.DECISION_ACCEPTED)),
+    "in the last second": (ASKING, {"created_at": hence(99)}, ("Accepted", keys.DECISION_ACCEPTED)),
+    "at the expiry, as the run takes it": (ASKING, {"created_at": hence(100)}, ("Refused", keys.EXPIRED)),
     "too early: the run does not ask yet": (change(ASKING, waiting_for=()), {}, None),
     "for another request": (ASKING, {"hash": OTHER}, None),
     "too late": (ASKING, {"created_at": hence(101)}, ("Refused", keys.EXPIRED)),
