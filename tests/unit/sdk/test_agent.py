@@ -1,8 +1,6 @@
 """What an author declares: refused by name at import, and plain Python outside a run."""
 
 import asyncio
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -258,34 +256,3 @@ async def test_arguments_that_cannot_be_recorded(make_pod: MakePod) -> None:
     assert listed.outcome is not None
     assert listed.outcome.error is not None
     assert (listed.outcome.error.type, ran) == ("NotStorable", [])
-
-
-def run_python(code: str) -> str:
-    """Run code in a new interpreter."""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return done.stdout.strip()
-
-
-def test_import_loads_little() -> None:
-    """Importing the package, and declaring an agent, loads no web server and no pydantic."""
-    code = "import sys, pinfleet; pinfleet.Agent('a'); pinfleet.Ctx; print(*sorted(sys.modules))"
-    loaded = set(run_python(code).split())
-    assert not loaded & {"aiohttp", "pydantic", "kopf", "kubernetes", "psycopg", "httpx", "sqlite3"}
-
-
-def test_import_is_cheap() -> None:
-    """`import pinfleet` costs at most twice `import asyncio, sqlite3`; the best of several tries of each."""
-    clock = "import time; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
-    ours = min(float(run_python(clock.format("pinfleet"))) for _ in range(5))
-    base = min(float(run_python(clock.format("asyncio, sqlite3"))) for _ in range(5))
-    assert ours <= 2 * base
-
-
-def test_all_names_load() -> None:
-    """Every exported name is there."""
-    import pinfleet  # noqa: PLC0415
-
-    assert all(getattr(pinfleet, name) for name in pinfleet.__all__)
-    assert set(pinfleet.__all__) <= set(dir(pinfleet))
-    with pytest.raises(AttributeError):
-        _ = pinfleet.nothing

@@ -197,3 +197,34 @@ async def test_input_that_does_not_fit(make_pod: MakePod, given: object) -> None
     assert listed.outcome is not None
     assert listed.outcome.error is not None
     assert listed.outcome.error.type == "BadInput"
+
+
+async def test_a_megabyte(make_pod: MakePod) -> None:
+    """A step may be given and give 1 MB, the same on replay; a run's result of that size is refused with its limit."""
+    agent = Agent("a")
+    ran: list[int] = []
+
+    @agent.step
+    async def double(text: str) -> str:
+        ran.append(len(text))
+        return text + text
+
+    @agent.main
+    async def main(ctx: Ctx, megabytes: int) -> str:
+        text = await double("x" * 500_000 * megabytes)
+        await ctx.sleep(3600)
+        return text if megabytes == 1 else str(len(await double("y")))
+
+    first, second = make_pod(agent, uid="pod-1"), make_pod(agent, uid="pod-2")
+    for uid, megabytes in (("r1", 1), ("r2", 2)):
+        await first.offer(uid, offer(1, given=megabytes))
+        wait = (await first.until(uid, "parked")).waiting_for[0]
+        await second.offer(uid, offer(2, given=megabytes, timers_fired=(wait.id,)))
+    failed = await second.until("r1", "failed")
+    assert failed.outcome is not None
+    assert failed.outcome.error is not None
+    assert failed.outcome.error.type == "ResultTooLarge"
+    await second.until("r2", "succeeded")
+    assert ran == [500_000, 1_000_000, 1]
+    whole = second.worker.submit(lambda journal: journal.load("r2").steps).result()
+    assert [len(row.arguments) < 200 for row in whole.values()] == [True, True]
