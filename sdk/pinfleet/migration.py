@@ -58,7 +58,8 @@ class RecordedRun:
     uid: str
     name: str
     input: Any  # what main is given: the run's input, or what ``ctx.restart`` was given
-    steps: list[RecordedStep] = field(default_factory=list)  # as they were recorded
+    steps: list[RecordedStep] = field(default_factory=list)  # as they were recorded, since the last ctx.restart
+    _used: frozenset[StepKey] = field(default=frozenset(), repr=False)  # the newest identities before that
 
     def named(self, name: str) -> list[RecordedStep]:
         """Return the steps of a name."""
@@ -77,7 +78,8 @@ class RecordedRun:
             arguments: What this code gives it.
             scope: Path of the branches that it is in.
         """
-        n = 1 + max((step.n for step in self.named(name) if step.scope == scope), default=0)
+        used = [key.n for key in self._used if (key.scope, key.name) == (scope, name)]
+        n = 1 + max([*used, *(step.n for step in self.named(name) if step.scope == scope)], default=0)
         self.steps.append(RecordedStep(scope, name, n, "step", "ok", dict(arguments or {}), result))
 
 
@@ -130,7 +132,13 @@ def migrated(history: History, path: Sequence[MigrationSpec], steps: dict[str, S
     earlier = earlier_of(history.state)
     given = by.given if earlier.input is None else earlier.input
     try:
-        run = RecordedRun(by.uid, by.name, values.decode(given, Any, "main", field="input"), _steps(history))
+        run = RecordedRun(
+            by.uid,
+            by.name,
+            values.decode(given, Any, "main", field="input"),
+            _steps(history),
+            frozenset(earlier.counts),
+        )
         ran = [_ran(spec, run, by) for spec in path]
         state = values.encode(run.input, "main", field="input")
         changed, dropped = _changes(history, run, steps, by)

@@ -255,3 +255,40 @@ async def test_older_code_does_not_take_a_migrated_run(pinfleet: Fleet) -> None:
     await run.move_to(first(), version="v1")
     with pytest.raises(RunFailed, match="recorded under schema 2; this code has 1, an older one"):
         await run.result()
+
+
+async def test_a_later_segment_migrates(pinfleet: Fleet) -> None:
+    """After ctx.restart a migration sees the segment's steps and its input, and what it adds counts on from before."""
+
+    def talking(schema: int) -> sdk.Agent:
+        agent = sdk.Agent("talks", schema=schema)
+
+        @agent.step
+        async def note(text: str) -> str:
+            return text
+
+        @agent.main
+        async def main(ctx: sdk.Ctx, turn: int) -> str:
+            said = [await note(f"turn {turn}")]
+            if schema == 2:
+                said.append(await note(f"more of {turn}"))
+            if turn == 1:
+                await ctx.restart(2)
+            return f"{said} {await ctx.receive(str)}"
+
+        return agent
+
+    seen: list[Any] = []
+    agent = talking(2)
+
+    @agent.migration(from_=1, to=2)
+    def more(run: sdk.RecordedRun) -> None:
+        seen.append((run.input, [(step.name, step.n) for step in run.steps]))
+        run.add("note", "added", arguments={"text": f"more of {run.input}"})
+
+    run = await pinfleet.start(talking(1), 1)
+    await run.move_to(agent)
+    await run.lose_pod()
+    await run.send("bye")
+    assert await run.result() == "['turn 2', 'added'] bye"
+    assert seen == [(2, [("note", 2)])]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import assert_type
 
-from pinfleet import Agent, Approval, Call, Ctx
+from pinfleet import Agent, Approval, Call, Ctx, RecordedRun, Secret
 
 agent = Agent("typed")
 
@@ -63,3 +63,21 @@ async def main(ctx: Ctx) -> None:
 async def lacks_the_call(cents: int) -> int:
     """Take no call first."""
     return cents
+
+
+@agent.step
+async def log_in(token: Secret[str]) -> str:
+    """Take a secret."""
+    assert_type(token.reveal(), str)
+    return await log_in("clear")  # type: ignore[arg-type]
+
+
+@agent.migration(from_=1, to=2)
+def grow(run: RecordedRun) -> None:
+    """Take the recorded run."""
+    run.add("find", [1], arguments={"order": "o", "deep": True})
+
+
+@agent.migration(from_=2, to=3)  # type: ignore[arg-type]
+def takes_a_number(run: int) -> None:
+    """Take something else."""
