@@ -1,4 +1,4 @@
-"""A run that code of another schema recorded: whether this code may have it, and how it gets it.
+"""A run that other code recorded, of another version or schema: whether this code may have it, and how it gets it.
 
 Called before anything of the run is executed. What the migrations made is rehearsed before it is stored: a record that
 this code cannot go on with is never made, and the run keeps the one that it has.
@@ -59,13 +59,24 @@ async def rehearsed(agent: Agent, run: Assignment, history: History) -> tuple[Ve
     return Verdict("migrates", verdict.read, f"{said}, then {verdict.kind} {verdict.why}"), migration
 
 
-async def moved(agent: Agent, run: Assignment, handle: RunHandle, history: History) -> History | Stop:
-    """Return the history that this code may execute, migrated and stored if need be; or why it may not."""
-    if history.schema in {0, agent.schema}:
+async def moved(agent: Agent, run: Assignment, handle: RunHandle, history: History, version: str) -> History | Stop:
+    """Return the history that this code may execute, migrated and stored if need be; or why it may not.
+
+    Args:
+        agent: Whose code it is.
+        run: What was offered.
+        handle: The run's hold on the journal.
+        history: What the journal holds.
+        version: Of this code; once it has recorded a step of the run, nothing is asked again.
+    """
+    is_known = not history.steps or any(row.version == version for row in history.steps.values())
+    if is_known and history.schema in {0, agent.schema}:
         return history
     verdict, migration = await rehearsed(agent, run, history)
-    if migration is None:
+    if verdict.kind == "incompatible":
         return Stop("incompatible", error=Incompatible(verdict.why))
+    if migration is None:
+        return history
     result = await handle.migrate(migration)
     if result.status != "committed":
         return Stop("fenced", fence=result)

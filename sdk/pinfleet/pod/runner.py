@@ -68,8 +68,9 @@ class Runner:
         uid = assignment.uid
         try:
             while True:
-                history = await moved(self._agent, assignment, handle, loaded := await self._load(uid))
-                stop, history = (history, loaded) if isinstance(history, Stop) else (None, history)
+                loaded = await self._load(uid)
+                found = await moved(self._agent, assignment, handle, loaded, self._place.version)
+                stop, history = (found, loaded) if isinstance(found, Stop) else (None, found)
                 execution = Execution(self._agent, assignment, handle, history, self._place, self._report)
                 self._executions[uid] = execution
                 early, self._early[uid] = self._early[uid], []
