@@ -1,9 +1,19 @@
-"""A provider of payments that counts what it did; it honours keys, or does not."""
+"""A provider of payments that counts what it did, honouring keys or not; an agent that pays there, losing its pod."""
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import Any
 
+from pinfleet.agent import Agent
 from pinfleet.call import Call
+from pinfleet.context import Ctx
+from pinfleet.errors import OutcomeUnknown, ToolFailed
+from pinfleet.wire import Previous
+from tests.unit.sdk.conftest import MakePod
+from tests.unit.sdk.inline_pod import InlinePod, offer
+
+GONE = Previous(pod_uid="pod-1", is_gone=True)
+THERE = Previous(pod_uid="pod-1", is_gone=False)
 
 
 class Refusal(Exception):
@@ -47,3 +57,43 @@ class Provider:
             self.arrived.set()
             await self.released.wait()
         return f"paid {cents}"
+
+
+def paying(provider: Provider, **options: Any) -> Agent:
+    """Return an agent that pays 5, says what came of it, and pays 5 again if the input says so."""
+    agent = Agent("a")
+
+    @agent.tool(**options)
+    async def pay(call: Call, cents: int) -> str:
+        return await provider.pay(call, cents)
+
+    @agent.main
+    async def main(ctx: Ctx, again: int | None) -> list[str]:
+        said = []
+        for cents in [5, again] if again is not None else [5]:
+            try:
+                said.append(await pay(cents))
+            except (ToolFailed, OutcomeUnknown) as err:
+                said.append(f"{type(err).__name__} {getattr(err, 'type', '')}".strip())
+        return said
+
+    return agent
+
+
+async def result(pod: InlinePod, state: str = "succeeded") -> Any:
+    """Return the result, or the error, of run r1."""
+    listed = await pod.until("r1", state)
+    assert listed.outcome is not None
+    return listed.outcome.error.type if listed.outcome.error else bytes(listed.outcome.result).decode()
+
+
+async def taken_over(make_pod: MakePod, agent: Agent, provider: Provider, **more: Any) -> Any:
+    """Lose a pod while its provider has the call, take the run over, and return what the run says."""
+    first, second = make_pod(agent), make_pod(agent, uid="pod-2")
+    await first.offer("r1", offer(1, given=more.pop("given", None)))
+    await provider.arrived.wait()
+    await second.offer("r1", offer(2, given=None, previous=more.pop("previous", GONE)))
+    said = await result(second)
+    provider.released.set()
+    await first.until("r1", "fenced")
+    return said
