@@ -10,6 +10,7 @@ import msgspec
 from pinfleet import values
 from pinfleet.errors import AgentError, BadInput, NotStorable, ResultTooLarge, describe
 from pinfleet.journal.interface import End
+from pinfleet.secret import scrubbed_json
 from pinfleet.wire import EndReason, Failure, Outcome
 
 _LOG: Final = logging.getLogger("pinfleet.run")
@@ -33,7 +34,7 @@ def read_input(text: bytes, declared: Any) -> Any:
 def succeeded(value: object) -> End:
     """Return the end of a run whose main returned; a result that cannot be held is a failure."""
     try:
-        text = values.encode(value, "main", tagged=False)
+        text = shown(values.encode(value, "main", tagged=False), "result")
         if len(text) > RESULT_LIMIT:
             raise ResultTooLarge(
                 f"the result is {len(text)} bytes of JSON, over {RESULT_LIMIT}; return a reference to it"
@@ -41,6 +42,14 @@ def succeeded(value: object) -> End:
     except AgentError as err:
         return failed(err)
     return End("succeeded", msgspec.json.encode(Outcome(result=msgspec.Raw(text))))
+
+
+def shown(text: bytes, what: str) -> bytes:
+    """Return the JSON text of what a run object will show: without secrets."""
+    clean = scrubbed_json(text.decode()).encode()
+    if clean != text:
+        _LOG.warning("what a run shows held a secret, which is left out", extra={"what": what})
+    return clean
 
 
 def failed(error: BaseException) -> End:

@@ -6,7 +6,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Final
 
-from pinfleet.secret import scrubbed
+from pinfleet.secret import scrubbed_json
 
 _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -34,7 +34,7 @@ class JsonLines(logging.Formatter):
         line |= {key: value for key, value in vars(record).items() if key not in _OWN}
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        return scrubbed(json.dumps(line, default=str))
+        return scrubbed_json(json.dumps(line, default=str))
 
 
 def set_up(**bound: str) -> None:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from pinfleet import values
-from pinfleet.ending import RESULT_LIMIT
+from pinfleet.ending import RESULT_LIMIT, shown
 from pinfleet.errors import BadInput, NotStorable, ResultTooLarge
 from pinfleet.journal.interface import Batch
 from pinfleet.record import Earlier
@@ -48,7 +48,7 @@ def keep_partial(run: "Execution", value: object) -> None:
         ResultTooLarge: A run object could not hold it.
     """
     run.handle.require_open()
-    text = values.encode(value, "ctx.partial", tagged=False)
+    text = shown(values.encode(value, "ctx.partial", tagged=False), "partial result")
     if len(text) > RESULT_LIMIT:
         raise ResultTooLarge(f"the partial result is {len(text)} bytes of JSON, over {RESULT_LIMIT}")
     run.partial = text

@@ -28,7 +28,7 @@ class Row:
 ROWS: Final = (
     # Always true
     Row(INVARIANTS, "INV-1", "A run's pin never changes.", is_real=True),
-    Row(INVARIANTS, "INV-2", "Every row of a run in the journal carries its version."),
+    Row(INVARIANTS, "INV-2", "Every row of a run in the journal carries its version, or the chain of its migrations."),
     Row(INVARIANTS, "INV-3", "Epochs rise; nothing commits with an older one after a newer one was claimed."),
     Row(INVARIANTS, "INV-4", "A step commits once; its result never changes."),
     Row(INVARIANTS, "INV-5", "A run that is created after a promote returned gets the new version.", is_real=True),
@@ -100,7 +100,7 @@ ROWS: Final = (
     Row(RUNS, "runs: limits above the fleet's", "Failed, LimitsExceedFleet.", is_real=True),
     Row(RUNS, "runs: a result too large", "Failed, saying how large; the run keeps its place.", is_real=True),
     Row(RUNS, "runs: a result that is not JSON", "Failed, naming the type."),
-    Row(RUNS, "runs: a result that looks like a secret", "It is redacted.", needs="redaction of results"),
+    Row(RUNS, "runs: a result that looks like a secret", "It is redacted, and the log says so."),
     Row(RUNS, "runs: no journal at the start", "Not ready, nothing is claimed; ready once it answers."),
     Row(RUNS, "runs: no journal in the middle of a step or at its commit", "The step is recorded once it is back."),
     Row(RUNS, "runs: a slow journal", "Everything takes longer, and nothing else."),

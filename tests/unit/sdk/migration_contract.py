@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from pinfleet.identity import StepKey
 from pinfleet.journal.interface import Batch, Journal, Migration, Owner
 from tests.unit.sdk.journal_contract import DONE, call, claim, commit, message, step, wait
@@ -44,6 +46,7 @@ class MigrationContract:
         assert (found.state, found.schema, found.segment) == (b'{"new":1}', 2, 1)
         assert [row.id for row in found.inbox.values()] == ["m1"]
 
+    @pytest.mark.case("INV-2")
     def test_the_old_rows_are_kept(self, journal: Journal) -> None:
         """What a migration replaced or dropped is put aside, under the schema that it was of, with what ran."""
         recorded(journal)

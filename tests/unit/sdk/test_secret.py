@@ -1,6 +1,7 @@
 """Secrets: steps and tools get them, and nothing of ours writes them down."""
 
 import copy
+import json
 import logging
 import pickle
 from dataclasses import dataclass
@@ -101,6 +102,7 @@ async def doubts(call: sdk.Call, card: sdk.Secret[str], cents: int) -> str:
 
 
 @pytest.mark.parametrize("tool", [raises, doubts])
+@pytest.mark.case("INV-17")
 async def test_an_error_that_tells_a_secret_is_recorded_without_it(pinfleet: Fleet, tmp_path: Path, tool: Any) -> None:
     """What a tool raised is recorded, reported and printed without the secrets that are alive."""
     run = await pinfleet.start(paying(tool))
@@ -202,6 +204,54 @@ def test_log_lines_hold_no_secret() -> None:
     line = JsonLines().format(record)
     assert line.count(HIDDEN) == 3
     assert "sesame" not in line
+
+
+def test_a_log_line_stays_json() -> None:
+    """A secret that also stands outside of texts takes nothing of the line's structure along."""
+    pin = sdk.Secret("7311")
+    record = logging.LogRecord("x", logging.ERROR, "f", 1, "code 7311", (), None)
+    record.number = 7311
+    line = json.loads(JsonLines().format(record))
+    assert (line["event"], line["number"], pin.reveal()) == (f"code {HIDDEN}", 7311, "7311")
+
+
+@pytest.mark.parametrize(
+    "leaked",
+    [
+        WORD,
+        "AKIA" + "IOSFODNN7EXAMPLE",
+        "ghp_" + "a" * 36,
+        "xoxb-" + "1" * 12,
+        "sk-" + "proj-abcdefghijklmnopqrst",
+        "-----BEGIN RSA " + "PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----",
+    ],
+)
+@pytest.mark.parametrize("how", ["result", "error", "partial"])
+@pytest.mark.case("runs: a result that looks like a secret")
+async def test_what_a_run_shows_holds_no_secret(
+    pinfleet: Fleet, caplog: pytest.LogCaptureFixture, leaked: str, how: str
+) -> None:
+    """A result, an error and a partial result are shown without what is a secret here, or looks like a credential."""
+    agent = sdk.Agent("leaks")
+    alive = sdk.Secret(WORD)
+
+    @agent.step
+    async def step() -> None: ...
+
+    @agent.main
+    async def main(ctx: sdk.Ctx) -> dict[str, Any]:
+        said = {"said": ["the key is", leaked, 4711]}
+        if how == "error":
+            raise ValueError(f"the key is {leaked}")
+        ctx.partial(said)
+        await step()
+        return said
+
+    run = await pinfleet.start(agent, max_steps=0 if how == "partial" else 9)
+    shown = run.outcome.error.message if run.outcome.error else json.loads(bytes(run.outcome.result))["said"]
+    assert shown == (f"the key is {HIDDEN}" if how == "error" else ["the key is", HIDDEN, 4711])
+    assert how == "error" or any("held a secret" in record.message for record in caplog.records)
+    assert alive.reveal() == WORD
 
 
 def test_a_secret_that_is_gone_is_searched_for_no_more() -> None:
