@@ -1,8 +1,8 @@
 """``Secret[T]``: a value that steps and tools may be given, and that nothing of ours writes down.
 
 An argument that is one is recorded as a keyed hash. Results, inputs, messages and what a person is shown cannot hold
-one. What leaves the journal (a run's result, errors, log lines) is searched for the secrets that are alive, and for what
-looks like a credential.
+one. What is shown (a run's result, errors, log lines) is searched for the secrets that are alive, and for what looks
+like a credential.
 """
 
 import json
