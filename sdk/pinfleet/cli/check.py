@@ -45,7 +45,8 @@ def run_check(asked: argparse.Namespace) -> int:
     """Say of each run whether it goes on."""
     agent = load(asked.app)
     inputs: dict[str, Any] = json.loads(asked.inputs.read_text()) if asked.inputs else {}
-    found = [journals.read(asked.state, name) for name in asked.runs] or journals.open_runs(asked.state)
+    named = [journals.read(asked.state, name, agent.codec) for name in asked.runs]
+    found = named or journals.open_runs(asked.state, agent.codec)
     verdicts = [
         _said(row, _rehearsed(agent, row, history, json.dumps(inputs[row.name]) if row.name in inputs else asked.input))
         for row, history in found
@@ -57,7 +58,8 @@ def run_check(asked: argparse.Namespace) -> int:
 
 def run_replay(asked: argparse.Namespace) -> int:
     """Print the recorded steps as the code reads them."""
-    row, history = journals.read(asked.state, asked.run)
+    agent = load(asked.app)
+    row, history = journals.read(asked.state, asked.run, agent.codec)
     steps = {str(key) for key in history.steps}
     if asked.until and asked.until not in steps:
         raise BadConfiguration(
@@ -68,7 +70,6 @@ def run_replay(asked: argparse.Namespace) -> int:
         sys.stdout.write(f"{step.key} {step.status}: {step.arguments.decode()} -> {step.result.decode()}\n")
         return str(step.key) == str(asked.until)
 
-    agent = load(asked.app)
     rehearsal = Rehearsal(agent, uid=row.uid, name=row.name, given=asked.input.encode(), history=history, on_read=read)
     verdict = asyncio.run(rehearsal.rehearse())
     if asked.until and verdict.kind != "incompatible":

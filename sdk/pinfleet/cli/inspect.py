@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from pinfleet.cli import journals
-from pinfleet.journal.interface import CallRow, History, RunRow, StepRow, WaitRow
+from pinfleet.cli.run import load
+from pinfleet.journal.interface import CallRow, Records, RunRow, StepRow, WaitRow
 
 _WIDTH = 60
 
@@ -27,19 +28,23 @@ def add(commands: "argparse._SubParsersAction[Any]") -> None:
     """Declare the command."""
     parser = commands.add_parser("inspect", help="show what a run did: steps, calls, approvals, messages, timers")
     parser.add_argument("run", nargs="?", default="", help="name or uid; without it, the open runs")
+    parser.add_argument(
+        "--app", default="", help="a file such as app.py, if its agent has a codec that seals the values"
+    )
     journals.add_state(parser)
     parser.set_defaults(run_command=run)
 
 
 def run(asked: argparse.Namespace) -> int:
     """Print the tables."""
+    codec = load(asked.app).codec if asked.app else None
     if not asked.run:
-        for row, _ in journals.open_runs(asked.state):
+        for row, _ in journals.open_runs(asked.state, codec):
             sys.stdout.write(heading(row) + "\n")
         return 0
-    row, history = journals.read(asked.state, asked.run)
+    row, records = journals.read_whole(asked.state, asked.run, codec)
     sys.stdout.write(heading(row) + "\n")
-    lines = sorted(lines_of(history))
+    lines = sorted(lines_of(records))
     cells = [("AT", "KIND", "WHAT", "STATE", "EPOCH/POD", "")]
     cells += [(f"{each.at:%m-%d %H:%M:%S}", *each[1:]) for each in lines]
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]) - 1)]
@@ -59,19 +64,16 @@ def heading(row: RunRow) -> str:
     return f"run {row.name}, version {row.version}, {row.state}, {steps}{tokens}{schema}{segment}{outcome}"
 
 
-def lines_of(history: History) -> Iterator[Line]:
+def lines_of(records: Records) -> Iterator[Line]:
     """The lines of a run's table, in no order."""
-    for step in history.steps.values():
-        yield _step(step)
-    for call in history.calls.values():
-        if call.key not in history.steps:
-            yield _call(call)
-    for wait in history.waits.values():
-        yield _wait(wait)
-    for message in history.inbox.values():
+    answered = {step.key for step in records.steps}
+    yield from map(_step, records.steps)
+    yield from (_call(call) for call in records.calls if call.key not in answered)
+    yield from map(_wait, records.waits)
+    for message in records.inbox:
         taken = f"taken by {message.taken_by}" if message.taken_by else "not taken"
         yield Line(message.received, "message", message.id, taken, "", _short(message.body))
-    for made in history.decisions.values():
+    for made in records.decisions:
         via = f" via {made.via}" if made.via else ""
         yield Line(made.at, "decision", made.request_hash[:12], made.decision, "", f"by {made.by}{via} {made.comment}")
 

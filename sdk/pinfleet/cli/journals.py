@@ -8,7 +8,7 @@ from typing import Final
 
 from pinfleet.errors import BadConfiguration
 from pinfleet.journal import opening
-from pinfleet.journal.interface import History, Journal, RunRow
+from pinfleet.journal.interface import Codec, History, Journal, Records, RunRow
 
 LOCAL: Final = Path(".pinfleet/journal.db")
 
@@ -23,13 +23,17 @@ def add_state(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def open_journal(state: str) -> Journal:
+def open_journal(state: str, codec: Codec | None = None) -> Journal:
     """Open a journal that is there.
+
+    Args:
+        state: What ``--state`` names.
+        codec: Of the agent whose runs are read.
 
     Raises:
         BadConfiguration: There is none.
     """
-    return opening.open_journal(url_of(state))
+    return opening.open_journal(url_of(state), codec=codec)
 
 
 def url_of(state: str) -> str | opening.UrlFile:
@@ -48,23 +52,36 @@ def url_of(state: str) -> str | opening.UrlFile:
     return opening.UrlFile(path) if is_url else str(path)
 
 
-def read(state: str, words: str) -> tuple[RunRow, History]:
+def read(state: str, words: str, codec: Codec | None = None) -> tuple[RunRow, History]:
+    """Return one run by its name or uid, as its code reads it."""
+    with closing(open_journal(state, codec)) as journal:
+        found = _one(journal, words)
+        return found, journal.load(found.uid)
+
+
+def read_whole(state: str, words: str, codec: Codec | None = None) -> tuple[RunRow, Records]:
+    """Return one run by its name or uid, with all that it ever did."""
+    with closing(open_journal(state, codec)) as journal:
+        found = _one(journal, words)
+        return found, journal.load_whole(found.uid)
+
+
+def open_runs(state: str, codec: Codec | None = None) -> list[tuple[RunRow, History]]:
+    """Return the runs that have not ended."""
+    with closing(open_journal(state, codec)) as journal:
+        return [(run, journal.load(run.uid)) for run in journal.find()]
+
+
+def _one(journal: Journal, words: str) -> RunRow:
     """Return one run by its name or uid.
 
     Raises:
         BadConfiguration: There is none, or several have this name.
     """
-    with closing(open_journal(state)) as journal:
-        found = journal.find(words)
-        if not found:
-            raise BadConfiguration(f"the journal knows no run {words!r}")
-        if len(found) > 1:
-            uids = ", ".join(run.uid for run in found)
-            raise BadConfiguration(f"{len(found)} runs are named {words!r}; name one by its uid: {uids}")
-        return found[0], journal.load(found[0].uid)
-
-
-def open_runs(state: str) -> list[tuple[RunRow, History]]:
-    """Return the runs that have not ended."""
-    with closing(open_journal(state)) as journal:
-        return [(run, journal.load(run.uid)) for run in journal.find()]
+    found = journal.find(words)
+    if not found:
+        raise BadConfiguration(f"the journal knows no run {words!r}")
+    if len(found) > 1:
+        uids = ", ".join(run.uid for run in found)
+        raise BadConfiguration(f"{len(found)} runs are named {words!r}; name one by its uid: {uids}")
+    return found[0]

@@ -82,10 +82,10 @@ class Session:
         self.out.flush()
 
     def _open(self) -> TracedJournal:
-        return TracedJournal(SqliteJournal(self.state), self.say)
+        return TracedJournal(SqliteJournal(self.state, codec=self.agent.codec), self.say)
 
     def _refuse_changed_code(self) -> None:
-        journal = SqliteJournal(self.state)
+        journal = SqliteJournal(self.state, codec=self.agent.codec)
         try:
             history, steps = journal.load(self.name), journal.load_whole(self.name).steps
         finally:

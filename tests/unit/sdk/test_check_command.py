@@ -87,3 +87,49 @@ def test_the_commands_read_the_journal(app: Path, capsys: pytest.CaptureFixture[
     assert "has no step 'find#2'; it has find#1" in capsys.readouterr().err
     assert cli.main(["inspect", "nobody-knows"]) == 2
     assert "knows no run 'nobody-knows'" in capsys.readouterr().err
+
+
+SEALED = """
+import pinfleet
+
+class Rot:
+    name = "rot"
+
+    def seal(self, text: bytes) -> bytes:
+        return text[::-1]
+
+    def open(self, stored: bytes) -> bytes:
+        return stored[::-1]
+
+agent = pinfleet.Agent("talks", codec=Rot())
+
+@agent.step
+async def note(n: int) -> str:
+    return f"note {n}"
+
+@agent.main
+async def main(ctx: pinfleet.Ctx, n: int) -> str:
+    said = await note(n)
+    if n:
+        await ctx.restart(n - 1)
+    return said + await ctx.receive(str)
+"""
+
+
+def test_sealed_runs_are_read_with_their_agent(app: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A local run seals as a pod does; check, replay and inspect open it by the agent, and show every segment."""
+    (app / "sealed_app.py").write_text(SEALED)
+    state = ["--state", ".pinfleet/journal.db"]
+    assert cli.main(["run", "sealed_app.py", "--name", "talk", "--input", "1"]) == 3
+    capsys.readouterr()
+    assert b"note 1" not in b"".join(file.read_bytes() for file in (app / ".pinfleet").glob("journal.db*"))
+    assert cli.main(["check", "sealed_app.py", "talk", *state]) == 0
+    assert "talk: goes on" in capsys.readouterr().out
+    assert cli.main(["replay", "sealed_app.py", "talk", "--until", "note#2", *state]) == 0
+    assert capsys.readouterr().out == 'note#2 ok: {"n":0} -> "note 0"\n'
+    assert cli.main(["inspect", "talk", *state]) == 2
+    assert "sealed by the codec 'rot'" in capsys.readouterr().err
+    assert cli.main(["inspect", "talk", "--app", "sealed_app.py", *state]) == 0
+    said = capsys.readouterr().out
+    assert '"note 1"' in said
+    assert '"note 0"' in said
