@@ -1,13 +1,17 @@
 """Runs that another version of the code has recorded, under the same schema: taken up only if the code goes on."""
 
+import asyncio
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from pinfleet import Agent, Call, Ctx
+from pinfleet import Agent, Call, Ctx, RecordedRun
 from pinfleet.testing import Fleet, Run, RunFailed
+from tests.unit.sdk.conftest import MakePod
+from tests.unit.sdk.inline_pod import offer
 
 RAN: list[str] = []
 Main = Callable[[Ctx, dict[str, Any]], Any]
@@ -103,3 +107,48 @@ async def test_code_that_does_not_fit_executes_nothing(pinfleet: Fleet, main: Ma
     await run.move_to(version(as_recorded), version="v1")
     await run.advance(days=3)
     assert await run.result() == "o-1 receipt"
+
+
+async def test_a_migration_that_hangs_ends_with_its_run(make_pod: MakePod) -> None:
+    """It holds its own slot and nobody else up; the run is cancelled without it, and what it makes later is refused."""
+    go, begun = threading.Event(), threading.Event()
+
+    def waiting(schema: int) -> Agent:
+        agent = Agent("waits", schema=schema)
+
+        @agent.step
+        async def note() -> int:
+            return schema
+
+        @agent.main
+        async def main(ctx: Ctx) -> int:
+            noted = await note()
+            await ctx.sleep(3600)
+            return noted
+
+        return agent
+
+    agent = waiting(2)
+
+    @agent.migration(from_=1, to=2)
+    def hang(run: RecordedRun) -> None:
+        begun.set()
+        go.wait(20)
+        run.steps[0].result = 2
+
+    first, second = make_pod(waiting(1), uid="pod-1"), make_pod(agent, uid="pod-2", cancel_grace_seconds=0.1)
+    await first.offer("r1", offer(1))
+    await first.until("r1", "parked")
+    await second.offer("r1", offer(2))
+    await asyncio.to_thread(begun.wait, 20)
+    await second.offer("r2", offer(1))
+    await second.until("r2", "parked")
+    await second.delete("r1", 2)
+    second.tick(1.0)
+    await second.until("r1", "cancelled")
+    go.set()
+    await second.ack("r1", 2)
+    await second.ack("r2", 1)
+    await second.until_empty()
+    history = second.worker.submit(lambda journal: journal.load("r1")).result()
+    assert (history.schema, [row.result for row in history.steps.values()]) == (1, [b"1"])
