@@ -1,59 +1,17 @@
 """The pod's machine: rows of (sentence, inputs, what it answers), and each rule with its negative control."""
 
-from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
 import pytest
 
-from pinfleet.clock import Moment
-from pinfleet.journal.interface import ClaimResult, CommitResult, End
+from pinfleet.journal.interface import ClaimResult, CommitResult
 from pinfleet.pod import actions as act
-from pinfleet.pod.machine import PodMachine
 from pinfleet.reports import Ended, Progress
 from pinfleet.rules import without
-from pinfleet.wire import Accepted, Refusal
+from pinfleet.wire import Accepted
 from tests.unit.sdk.inline_pod import offer
-
-START = datetime(2026, 1, 1, tzinfo=UTC)
-DONE = End("succeeded", b'{"result":1}')
-
-
-def at(seconds: float = 0.0) -> Moment:
-    """Return a moment."""
-    return Moment(START + timedelta(seconds=seconds), seconds)
-
-
-def machine(**settings: Any) -> PodMachine:
-    """Return a new machine of pod-1, version v1."""
-    return PodMachine(version="v1", pod_uid="pod-1", boot="b1", capacity=settings.pop("capacity", 2), **settings)
-
-
-def replies(actions: act.Actions) -> list[tuple[Any, int, str | None, Any]]:
-    """Return (request, status, code, value) of each reply."""
-    found = [action for action in actions if isinstance(action, act.Reply)]
-    return [
-        (r.request, int(r.status), r.body.code, r.body.value)
-        if isinstance(r.body, Refusal)
-        else (r.request, int(r.status), None, None)
-        for r in found
-    ]
-
-
-def kinds(actions: act.Actions) -> list[str]:
-    """Return the names of the actions that are no replies and no wakes."""
-    return [type(action).__name__ for action in actions if not isinstance(action, act.Reply | act.Wake)]
-
-
-def running(m: PodMachine, uid: str = "r1", epoch: int = 1, **more: Any) -> None:
-    """Bring a run to execution."""
-    m.offer("q", uid, offer(epoch, **more), at())
-    m.claimed(uid, epoch, ClaimResult("claimed", epoch), at())
-
-
-def listed(m: PodMachine, uid: str = "r1") -> tuple[int, str] | None:
-    """Return epoch and state as listed."""
-    return next(((run.epoch, run.state) for run in m.state(0, "").runs if run.uid == uid), None)
+from tests.unit.sdk.machines import DONE, at, kinds, listed, machine, replies, running
 
 
 def test_offer_is_answered_after_its_claim() -> None:
@@ -209,132 +167,6 @@ def test_two_higher_epochs() -> None:
     assert (kinds(actions), replies(actions)) == (["Adopt"], [("q3", 202, None, None)])
 
 
-@pytest.mark.parametrize(
-    ("state", "epoch", "expected"),
-    [
-        ("running", 1, (409, "still_running", None)),
-        ("succeeded", 1, (200, None, None)),
-        ("parked", 1, (200, None, None)),
-        ("succeeded", 0, (409, "stale_epoch", 1)),
-    ],
-)
-def test_ack(state: Any, epoch: int, expected: tuple[int, Any, Any]) -> None:
-    """An end or a park is forgotten by its ack, a running run is not."""
-    m = machine()
-    running(m)
-    if state != "running":
-        m.ended(Ended("r1", 1, state, 1, b'{"result":1}' if state == "succeeded" else None))
-        m.stopped("r1")
-    assert [reply[1:] for reply in replies(m.ack("a", "r1", epoch))] == [expected]
-    assert m.is_empty == (expected[0] == 200)
-
-
-def test_ack_of_an_unknown_run() -> None:
-    """An ack that comes again finds nothing, and that is fine."""
-    assert replies(machine().ack("a", "r1", 1)) == [("a", 204, None, None)]
-
-
-@pytest.mark.parametrize(
-    ("epoch", "expected"), [(2, (202, None, None)), (1, (409, "stale_epoch", 2)), (3, (404, "unknown_run", None))]
-)
-def test_delete_by_epoch(epoch: int, expected: tuple[int, Any, Any]) -> None:
-    """A DELETE ends the epoch that is held, and no other."""
-    m = machine()
-    running(m, epoch=2)
-    assert [reply[1:] for reply in replies(m.delete("d", "r1", epoch, "cancel", at()))] == [expected]
-
-
-@pytest.mark.parametrize(
-    ("reason", "state", "outcome"),
-    [
-        ("cancel", "cancelled", b"{}"),
-        ("deleted", "cancelled", b"{}"),
-        ("deadline", "limit", b'{"limit":"deadline"}'),
-        ("active", "limit", b'{"limit":"active"}'),
-    ],
-)
-def test_grace(reason: Any, state: str, outcome: bytes) -> None:
-    """Rule 10: code that does not stop in its grace is ended without it, for the reason that was given."""
-    m = machine()
-    running(m)
-    assert kinds(m.delete("d", "r1", 1, reason, at())) == ["Cancel"]
-    assert m.tick(at(29)) == ()
-    (commit,) = m.tick(at(30))
-    assert isinstance(commit, act.CommitEnd)
-    assert (commit.epoch, commit.end) == (1, End(state, outcome))  # type: ignore[arg-type]
-    assert m.tick(at(31)) == ()
-    actions = m.end_committed("r1", 1, CommitResult("committed", 1, 4, commit.end), at(31))
-    assert (kinds(actions), listed(m)) == (["Fence"], (1, state))
-
-
-def test_grace_without_the_rule() -> None:
-    """Negative control: without rule 10 nothing ends it."""
-    m = machine(rules=without("cancel-grace"))
-    running(m)
-    m.delete("d", "r1", 1, "cancel", at())
-    assert m.tick(at(1_000)) == ()
-
-
-def test_an_end_by_the_code_wins() -> None:
-    """Rule 10: an end that the code reached in its grace is the outcome."""
-    m = machine()
-    running(m)
-    m.delete("d", "r1", 1, "cancel", at())
-    m.ended(Ended("r1", 1, "succeeded", 3, b'{"result":1}'))
-    assert m.tick(at(31)) == ()
-    assert listed(m) == (1, "succeeded")
-
-
-@pytest.mark.case("runs: a cancel meets a run that finishes")
-def test_a_recorded_end_wins() -> None:
-    """Rule 10: if the journal holds an end when the pod would end it, that one is listed."""
-    m = machine()
-    running(m)
-    m.delete("d", "r1", 1, "cancel", at())
-    m.tick(at(31))
-    m.end_committed("r1", 1, CommitResult("fenced", 1, 3, DONE), at(31))
-    assert listed(m) == (1, "succeeded")
-
-
-def test_an_end_is_tried_again() -> None:
-    """An end that the journal did not answer is committed again."""
-    m = machine()
-    running(m)
-    m.delete("d", "r1", 1, "cancel", at())
-    m.tick(at(31))
-    m.end_committed("r1", 1, None, at(31))
-    assert (m.tick(at(31.5)), kinds(m.tick(at(32)))) == ((), ["CommitEnd"])
-
-
-@pytest.mark.case("runs: a cancel meets an offer")
-def test_delete_during_the_claim() -> None:
-    """A DELETE that meets the claim ends the run as soon as it is claimed."""
-    m = machine()
-    m.offer("q", "r1", offer(), at())
-    assert replies(m.delete("d", "r1", 1, "cancel", at())) == [("d", 202, None, None)]
-    assert kinds(m.claimed("r1", 1, ClaimResult("claimed", 1), at())) == ["CommitEnd"]
-
-
-def test_superseded() -> None:
-    """A superseded execution stops at its boundary and commits no end, however long that takes."""
-    m = machine()
-    running(m)
-    assert kinds(m.delete("d", "r1", 1, "superseded", at())) == ["Drain"]
-    assert m.tick(at(500)) == ()
-
-
-@pytest.mark.parametrize("has_code", [True, False])
-def test_offered_end(*, has_code: bool) -> None:
-    """offer.end claims and ends: live code in its grace, a run without code at once."""
-    m = machine()
-    if has_code:
-        running(m)
-    m.offer("q", "r1", offer(2, end="cancel"), at())
-    actions = m.claimed("r1", 2, ClaimResult("claimed", 2, continues=has_code), at())
-    assert kinds(actions) == (["Adopt", "Cancel"] if has_code else ["CommitEnd"])
-    assert replies(actions) == [("q", 202, None, None)]
-
-
 def test_held_slot_lowers_the_capacity() -> None:
     """Acked code that goes on holds its slot: the pod says one less."""
     m = machine(capacity=2)
@@ -412,14 +244,6 @@ def test_words_about_unknown_runs() -> None:
     assert m.ended(Ended("x", 1, "failed", 1)) == ()
     assert m.stopped("x") == ()
     assert m.end_committed("x", 1, None, at()) == ()
-
-
-def test_execution_that_ends_without_a_word() -> None:
-    """Code that is gone without an end is given back, not Running for ever."""
-    m = machine()
-    running(m)
-    m.stopped("r1")
-    assert listed(m) == (1, "fenced")
 
 
 @pytest.mark.parametrize(("left", "seconds"), [(10.0, 10), (5.0, 5)])
