@@ -7,7 +7,7 @@ otherwise. With the fence taken out it must find one.
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,13 +17,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from pinfleet.identity import StepKey
-from pinfleet.journal.interface import Batch, Claim, End, Journal, Owner
+from pinfleet.journal.interface import Batch, Claim, CommitResult, End, History, Journal, Migration, Owner
 from pinfleet.journal.sqlite import SqliteJournal
 from pinfleet.rules import ALL, Rules, without
 from tests.unit.sdk.fleets import Fleet
 from tests.unit.sdk.journal_contract import NOW, call, claim, commit, step
 
 PODS = st.integers(0, 1)
+MOVED = b'"moved"'
 
 
 @dataclass
@@ -33,6 +34,7 @@ class Pod:
     boot: str
     epoch: int = 0  # at which its code runs; 0: it runs none
     steps: int = 0  # that its code knows to be recorded
+    found: History = field(default_factory=History)  # when it took the run
 
 
 class Owners(RuleBasedStateMachine):
@@ -45,6 +47,7 @@ class Owners(RuleBasedStateMachine):
         self.run = f"r{next(_NUMBERS)}"
         self.pods = [Pod("boot-0"), Pod("boot-1")]
         self.assigned, self.epoch, self.boot, self.state = 0, 0, "", "none"
+        self.schema = 1
         self.recorded: dict[StepKey, tuple[int, bytes]] = {}
         self.last: dict[int, tuple[int, Batch]] = {}  # what each pod asked for last, at which epoch
 
@@ -77,7 +80,8 @@ class Owners(RuleBasedStateMachine):
             assert result.status == "fenced"
         assert result.epoch == self.epoch
         if result.status == "claimed":
-            me.epoch, me.steps = epoch, len(self.journals[pod].load(self.run).steps)
+            me.found = self.journals[pod].load(self.run)
+            me.epoch, me.steps = epoch, len(me.found.steps)
 
     @rule(pod=PODS)
     def crash(self, pod: int) -> None:
@@ -122,16 +126,36 @@ class Owners(RuleBasedStateMachine):
         assert is_owner or is_again, "a stale owner committed"
         for row in batch.steps:
             kept = self.recorded.setdefault(row.key, (epoch, row.result))
-            assert kept == (epoch, row.result), "a recorded step changed"
+            assert kept in {(epoch, row.result), (epoch, MOVED)}, "a recorded step changed"
             self.pods[pod].steps = max(self.pods[pod].steps, row.key.n)
         if is_owner:
             self.state = "parked" if batch.parks else "succeeded" if batch.end else "running"
         if batch.parks or batch.end:
             self.pods[pod].epoch = 0
 
+    @rule(pod=PODS)
+    def migrate(self, pod: int) -> None:
+        """A pod takes the run from the schema that it found to the next, and gives the first step another result."""
+        me, schema = self.pods[pod], self.pods[pod].found.schema
+        if not me.epoch:
+            return
+        moved = [replace(row, result=MOVED) for row in me.found.steps.values() if row.key.n == 1]
+        ran = replace(step(name="ctx.migration", scope=f"%{schema}"), kind="value")
+        keys = tuple(row.key for row in moved)
+        asked = Migration(schema=schema, to=schema + 1, ran=(ran,), replaced=keys, steps=tuple(moved))
+        result = self.journals[pod].migrate(Owner(self.run, me.epoch), asked)
+        may = (me.epoch, "running", schema) == (self.epoch, self.state, self.schema)
+        assert (result.status == "committed") == may, f"{result.status} of schema {schema}, which is {self.schema}"
+        if may:
+            self.schema += 1
+            self.recorded |= {row.key: (row.epoch, row.result) for row in moved}
+            me.found = self.journals[pod].load(self.run)
+        else:
+            me.epoch = 0
+
     @invariant()
     def what_stands(self) -> None:
-        """INV-3, INV-4: epochs of recorded steps never fall, and each is what was committed first."""
+        """INV-3, INV-4: epochs of recorded steps never fall; each is what was committed first, or a migration made."""
         rows = sorted(self.journals[0].load(self.run).steps.values(), key=lambda row: row.key.n)
         assert {row.key: (row.epoch, row.result) for row in rows} == self.recorded
         assert [row.key.n for row in rows] == list(range(1, len(rows) + 1))
@@ -161,10 +185,10 @@ def explore(journals: tuple[Journal, Journal], examples: int) -> None:
 
 
 @contextmanager
-def two_on_sqlite(rules: Rules = ALL) -> Iterator[tuple[Journal, Journal]]:
+def two_on_sqlite(rules: Rules = ALL, kind: type[SqliteJournal] = SqliteJournal) -> Iterator[tuple[Journal, Journal]]:
     """Open one file twice."""
     with TemporaryDirectory() as folder:
-        opened = [SqliteJournal(Path(folder) / "journal.db", rules=rules) for _ in range(2)]
+        opened = [kind(Path(folder) / "journal.db", rules=rules) for _ in range(2)]
         yield opened[0], opened[1]
         for journal in opened:
             journal.close()
@@ -186,6 +210,21 @@ def test_two_owners_on_postgres(fleet: Fleet) -> None:
 def test_without_the_fence() -> None:
     """Negative control: without the fence an order is found in which a stale owner commits."""
     with two_on_sqlite(without("fence")) as journals, pytest.raises(AssertionError):
+        explore(journals, 200)
+
+
+class Unfenced(SqliteJournal):
+    """Migrates for whoever asks."""
+
+    def migrate(self, owner: Owner, migration: Migration) -> CommitResult:
+        """Take the run to another schema as if the caller had it."""
+        epoch = max(owner.epoch, *(run.epoch for run in self.find(owner.run)), 0)
+        return super().migrate(Owner(owner.run, epoch), migration)
+
+
+def test_a_migration_without_the_fence() -> None:
+    """Negative control: an order is found in which a stale owner migrates."""
+    with two_on_sqlite(kind=Unfenced) as journals, pytest.raises(AssertionError, match="committed of schema"):
         explore(journals, 40)
 
 
