@@ -52,7 +52,9 @@ class Identities:
     """
 
     def __init__(self, counts: Iterable[StepKey] = ()) -> None:
-        self._counts: Counter[tuple[str, str]] = Counter({(key.scope, key.name): key.n for key in counts})
+        self._counts: Counter[tuple[str, str]] = Counter()
+        for key in counts:
+            self._counts[key.scope, key.name] = max(key.n, self._counts[key.scope, key.name])
         self._open: set[tuple[str, str]] = set()
 
     def begin(self, scope: str, name: str) -> StepKey:

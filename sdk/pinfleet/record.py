@@ -65,9 +65,11 @@ class Record:
         self._renames = renames
         self.earlier = earlier_of(history.state)
         self.asked: list[WaitRow] = [row for row in history.waits.values() if row.request_hash]
-        self.unknown = {(tool, arguments.encode()): said for tool, arguments, said in self.earlier.unknown}
+        now = {former: name for name, formers in renames.items() for former in formers}
+        self.counts = tuple(key._replace(name=now.get(key.name, key.name)) for key in self.earlier.counts)
+        self.unknown = {(now.get(tool, tool), args.encode()): said for tool, args, said in self.earlier.unknown}
         self.unknown |= {
-            (key.name, row.arguments): json.loads(row.result)["message"]
+            (now.get(key.name, key.name), row.arguments): json.loads(row.result)["message"]
             for key, row in history.steps.items()
             if row.status == "unknown"
         }

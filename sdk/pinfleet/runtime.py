@@ -61,7 +61,7 @@ class Execution(Admission):
         self.report = report
         self.manifest = agent.manifest
         self.record = Record(history, place.rules, agent.renames)
-        self.identities = Identities(self.record.earlier.counts)
+        self.identities = Identities(self.record.counts)
         self.compensations: list[Callable[[], Awaitable[None]]] = []
         self.partial = assignment.partial
         self.waiting = Waiting(self)

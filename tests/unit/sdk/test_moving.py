@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pinfleet import Agent, Call, Ctx, RecordedRun
+from pinfleet import Agent, Call, Ctx, OutcomeUnknown, RecordedRun
 from pinfleet.testing import Fleet, Run, RunFailed
 from tests.unit.sdk.conftest import MakePod
 from tests.unit.sdk.inline_pod import offer
@@ -152,3 +152,39 @@ async def test_a_migration_that_hangs_ends_with_its_run(make_pod: MakePod) -> No
     await second.until_empty()
     history = second.worker.submit(lambda journal: journal.load("r1")).result()
     assert (history.schema, [row.result for row in history.steps.values()]) == (1, [b"1"])
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_doubt_outlives_another_name(pinfleet: Fleet, *, restarts: bool) -> None:
+    """A call in doubt of a tool that has another name now is the same doubt: who tries again does not pay twice."""
+    sent: list[str] = []
+
+    def paying(name: str) -> Agent:
+        agent = Agent("pays")
+
+        @agent.tool(name=name)
+        async def pay(call: Call, cents: int) -> str:
+            sent.append(call.key)
+            raise TimeoutError("no answer")
+
+        @agent.main
+        async def main(ctx: Ctx, turn: int) -> str:
+            for n in range(2):
+                try:
+                    await pay(5)
+                except OutcomeUnknown:
+                    if not n and turn:
+                        await ctx.restart(0)
+                    await ctx.receive(str)
+            return "in doubt"
+
+        return agent
+
+    run = await pinfleet.start(paying("pay"), int(restarts))
+    agent = paying("pay_card")
+    agent.renamed("pay", to="pay_card")
+    await run.move_to(agent)
+    await run.send("again")
+    await run.send("and again")
+    assert await run.result() == "in doubt"
+    assert len(sent) == 1
