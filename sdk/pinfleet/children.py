@@ -26,8 +26,7 @@ async def gather(
         await run.boundary(position)
     except asyncio.CancelledError:
         for call in calls:
-            if asyncio.iscoroutine(call):
-                call.close()  # it never begins
+            _close(call)
         raise
     n = run.identities.next(position.scope, f"ctx.{kind}").n
     room = asyncio.Semaphore(limit or max(1, len(calls)))
@@ -57,11 +56,18 @@ def _child(run: "Execution", call: Awaitable[Any], position: Position, room: asy
         with run.waiting.blocked():  # until its turn, it waits for siblings that are known
             await room.acquire()
         try:
-            return await call
+            return await contained(call)
         finally:
             room.release()
 
-    return start(run, contained(body()), position)
+    task = start(run, body(), position)
+    task.add_done_callback(lambda _: _close(call))  # one that was cancelled before its turn never began
+    return task
+
+
+def _close(call: Awaitable[Any]) -> None:
+    if asyncio.iscoroutine(call):
+        call.close()
 
 
 def start(run: "Execution", body: Coroutine[Any, Any, Any], position: Position) -> "asyncio.Task[Any]":

@@ -1,6 +1,8 @@
 """Runs executed in a pod without sockets: what code may do, what it may give, and what is refused with its name."""
 
 import asyncio
+import gc
+import warnings
 from typing import Any
 
 import pytest
@@ -228,3 +230,29 @@ async def test_a_megabyte(make_pod: MakePod) -> None:
     assert ran == [500_000, 1_000_000, 1]
     whole = second.worker.submit(lambda journal: journal.load("r2").steps).result()
     assert [len(row.arguments) < 200 for row in whole.values()] == [True, True]
+
+
+async def test_children_that_wait_for_their_turn_leave_no_coroutine(make_pod: MakePod) -> None:
+    """A run that parks while children of ctx.map wait for room, or before one began, leaves nothing un-awaited."""
+    agent = Agent("a")
+
+    @agent.main
+    async def main(ctx: Ctx) -> int:
+        async def sleep(n: int) -> int:
+            await ctx.sleep(3600)
+            return n
+
+        return sum(await ctx.map(sleep, range(3), limit=1)) + sum(await ctx.gather(sleep(1), sleep(2)))
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        pods = [make_pod(agent, uid=f"pod-{n}") for n in range(1, 6)]
+        fired: tuple[str, ...] = ()
+        for epoch, pod in enumerate(pods, 1):
+            await pod.offer("r1", offer(epoch, timers_fired=fired))
+            listed = await pod.until("r1", "succeeded" if epoch == len(pods) else "parked")
+            fired = tuple(wait.id for wait in listed.waiting_for)
+        gc.collect()
+    assert [str(each.message) for each in caught if "never awaited" in str(each.message)] == []
+    assert listed.outcome is not None
+    assert bytes(listed.outcome.result) == b"6"
