@@ -15,7 +15,7 @@ from pinfleet.errors import Incompatible, RunStopped
 from pinfleet.journal.handle import RunHandle
 from pinfleet.journal.interface import Batch, CommitResult
 from pinfleet.position import Position
-from pinfleet.wire import EndReason
+from pinfleet.wire import EndReason, Wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,7 @@ class Stop:
     fence: CommitResult | None = None
     error: Incompatible | None = None
     batch: Batch = field(default_factory=Batch)  # what a restart commits
+    waits: tuple[Wait, ...] = ()  # of a park: what the run waits for when that was decided
 
 
 class Admission(ABC):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+from collections import deque
 from collections.abc import Awaitable, Coroutine, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -29,7 +30,7 @@ async def gather(
             _close(call)
         raise
     n = run.identities.next(position.scope, f"ctx.{kind}").n
-    room = asyncio.Semaphore(limit or max(1, len(calls)))
+    room = _Room(run, limit or max(1, len(calls)))
     scope = child_scope(position.scope, f"{kind}{n}")
     tasks = [
         _child(run, call, replace(position, scope=child_scope(scope, str(i))), room) for i, call in enumerate(calls)
@@ -37,7 +38,7 @@ async def gather(
     if not tasks:
         return []
     try:
-        with run.waiting.blocked():
+        with run.waiting.blocked(lambda: all(task.done() for task in tasks)):
             await asyncio.wait(tasks)
     except asyncio.CancelledError:
         for task in tasks:
@@ -51,18 +52,55 @@ async def gather(
     return [task.result() for task in tasks]
 
 
-def _child(run: "Execution", call: Awaitable[Any], position: Position, room: asyncio.Semaphore) -> "asyncio.Task[Any]":
+def _child(run: "Execution", call: Awaitable[Any], position: Position, room: "_Room") -> "asyncio.Task[Any]":
     async def body() -> Any:
-        with run.waiting.blocked():  # until its turn, it waits for siblings that are known
-            await room.acquire()
+        await room.enter()
         try:
             return await contained(call)
         finally:
-            room.release()
+            room.leave()
 
     task = start(run, body(), position)
     task.add_done_callback(lambda _: _close(call))  # one that was cancelled before its turn never began
     return task
+
+
+class _Room:
+    """Room for so many children at once; who waits for its turn waits for siblings, which are known.
+
+    Args:
+        run: Whose children they are.
+        limit: Most at once.
+    """
+
+    def __init__(self, run: "Execution", limit: int) -> None:
+        self._run = run
+        self._free = limit
+        self._turns: deque[asyncio.Future[None]] = deque()
+
+    async def enter(self) -> None:
+        """Wait for a turn; ``leave`` must follow."""
+        if self._free:
+            self._free -= 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._turns.append(turn)
+        try:
+            with self._run.waiting.blocked(turn.done):
+                await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.leave()
+            raise
+
+    def leave(self) -> None:
+        """Give the turn to the next one."""
+        while self._turns:
+            turn = self._turns.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
 
 
 def _close(call: Awaitable[Any]) -> None:

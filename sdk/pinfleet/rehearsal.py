@@ -87,14 +87,14 @@ class Rehearsal(Execution):
         """Hold what would begin anew."""
         await super().gate(position)
         self._begins.update(dict.fromkeys(self.identities.open_in(position.scope)))
-        with self.waiting.blocked():
+        with self.waiting.blocked(lambda: False):
             await asyncio.Event().wait()
 
     async def boundary(self, position: Position) -> None:
         """Hold everything once the step to stop at was read."""
         await super().boundary(position)
         if self.is_held:
-            with self.waiting.blocked():
+            with self.waiting.blocked(lambda: False):
                 await asyncio.Event().wait()
 
     def _settle(self) -> None:

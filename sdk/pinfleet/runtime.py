@@ -196,10 +196,9 @@ class Execution(Admission):
         """Close the handle, commit what the stop asks for, report it."""
         _LOG.info("run stops", extra={"run": self.assignment.uid, "kind": stop.kind, "reason": stop.reason})
         if stop.kind == "park":
-            waits = self.waiting.listed()
             self._close(Parked)
             await self.handle.commit(Batch(parks=True), closing=True)
-            self._report("parked", waiting_for=waits)
+            self._report("parked", waiting_for=stop.waits)
         elif stop.kind == "drain":
             self._close(Parked)
             self._report("drained")
@@ -256,7 +255,7 @@ class Execution(Admission):
         elif self._draining:
             self._ask(Stop("drain"))
         elif self.waiting.may_park(clock.now().wall, self.place.park_after_seconds):
-            self._ask(Stop("park"))
+            self._ask(Stop("park", waits=self.waiting.listed()))
         else:
             self.progressed()
 

@@ -64,7 +64,7 @@ class Waiting:
 
     def __init__(self, execution: "Execution") -> None:
         self._execution = execution
-        self._known: dict[asyncio.Task[Any], bool] = {}  # ctx tasks -> whether it waits
+        self._known: dict[asyncio.Task[Any], Callable[[], bool]] = {}  # ctx tasks -> whether it goes on
         self._open: dict[StepKey, _Open] = {}
         self._watched: dict[StepKey, ExitStack] = {}
         self._fired: set[str] = set()
@@ -106,7 +106,7 @@ class Waiting:
                 return False
             await self._execution.gate(position)
             fired: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            with self._opened(_Open(row, asked, fired)), self.blocked():
+            with self._opened(_Open(row, asked, fired)), self.blocked(fired.done):
                 await fired
             await self._execution.gate(position)
 
@@ -160,7 +160,7 @@ class Waiting:
 
     def add(self, task: "asyncio.Task[Any]") -> None:
         """Know a task: the root, or a child of gather or map."""
-        self._known[task] = False
+        self._known[task] = _runs
         task.add_done_callback(self._gone)
 
     def _gone(self, task: "asyncio.Task[Any]") -> None:
@@ -173,7 +173,7 @@ class Waiting:
     @property
     def is_all_blocked(self) -> bool:
         """Whether all known code waits for something that the runtime knows."""
-        return all(self._known.values())
+        return not any(goes_on() for goes_on in self._known.values())
 
     @property
     def tasks(self) -> tuple["asyncio.Task[Any]", ...]:
@@ -185,24 +185,29 @@ class Waiting:
         return task in self._known
 
     @contextmanager
-    def blocked(self) -> Iterator[None]:
-        """The calling task waits for something that the runtime knows."""
+    def blocked(self, goes_on: Callable[[], bool]) -> Iterator[None]:
+        """The calling task waits for something that the runtime knows.
+
+        Args:
+            goes_on: Whether what it waits for is there: it may be some turns of the loop before the task hears of it, and
+                a run that parked in between would leave the task asleep.
+        """
         task = asyncio.current_task()
         if task not in self._known:
             self._execution.settle()
             yield
             return
-        self._known[task] = True
+        self._known[task] = goes_on
         self._execution.settle()
         try:
             yield
         finally:
             if task in self._known:
-                self._known[task] = False
+                self._known[task] = _runs
 
     def may_park(self, now: datetime, park_after_seconds: float) -> bool:
         """Whether all known code waits, for long enough that giving the pod back is worth it."""
-        if not self._open or not all(self._known.values()) or any(wait.fired.done() for wait in self._open.values()):
+        if not self._open or not self.is_all_blocked or any(wait.fired.done() for wait in self._open.values()):
             return False
         return min(_seconds_left(wait.row, now) for wait in self._open.values()) >= park_after_seconds
 
@@ -213,7 +218,7 @@ class Waiting:
         """
         run = self._execution
         is_busy = run.in_flight or run.handle.committing or not run.quiet.is_now
-        is_code = not is_busy and not all(self._known.values())
+        is_code = not is_busy and not self.is_all_blocked
         opened = list(self._open.values())
         if len(opened) > WAITS_LIMIT - is_code:
             opened = sorted(opened, key=lambda wait: (wait.row.until or _NEVER, wait.row.key))[: WAITS_LIMIT - is_code]
@@ -221,6 +226,10 @@ class Waiting:
         if waits and is_code:
             waits.append(Wait(id=_CODE, kind="Code", name="code outside ctx"))
         return tuple(waits)
+
+
+def _runs() -> bool:
+    return True
 
 
 def _seconds_left(row: WaitRow, now: datetime) -> float:
