@@ -189,8 +189,8 @@ class Waiting:
         """The calling task waits for something that the runtime knows.
 
         Args:
-            goes_on: Whether what it waits for is there: it may be some turns of the loop before the task hears of it, and
-                a run that parked in between would leave the task asleep.
+            goes_on: Whether what it waits for is there. The task hears of it some turns of the loop later; a run that
+                parked in between would leave it asleep.
         """
         task = asyncio.current_task()
         if task not in self._known:
