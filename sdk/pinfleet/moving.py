@@ -44,6 +44,9 @@ def path_to(agent: Agent, name: str, schema: int) -> list[MigrationSpec]:
 
 async def rehearsed(agent: Agent, run: Assignment, history: History) -> tuple[Verdict, Migration | None]:
     """Say whether this code goes on with a run, and what must be stored before it may."""
+    is_new = not (history.steps or history.calls or history.waits or history.state)
+    if is_new and history.schema not in {0, agent.schema}:
+        return Verdict("goes on", 0, "from its beginning"), Migration(schema=history.schema, to=agent.schema, ran=())
     try:
         path = path_to(agent, run.name, history.schema)
         if not path:

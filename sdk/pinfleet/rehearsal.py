@@ -5,6 +5,7 @@ commit. The code may belong to another version than the rows: that is what is as
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from pinfleet.runtime import Execution
 
 _LOOK_SECONDS: Final = 0.01
 _STILL_LOOKS: Final = 3
+_LEAVING_SECONDS: Final = 2.0
 _MANY: Final = 2**31 - 1
 
 
@@ -80,7 +82,10 @@ class Rehearsal(Execution):
         verdict = self._verdict(root)
         self._close(Fenced)
         self._cancel_code()
-        await self.slot.until_free(self.assignment.uid)
+        self.slot.cancel()
+        with contextlib.suppress(TimeoutError):  # code that cannot be stopped must not hold up the run itself
+            async with asyncio.timeout(_LEAVING_SECONDS):
+                await self.slot.until_free(self.assignment.uid)
         return verdict
 
     async def gate(self, position: Position) -> None:

@@ -12,6 +12,7 @@ from pinfleet import Agent, Call, Ctx, OutcomeUnknown, RecordedRun
 from pinfleet.testing import Fleet, Run, RunFailed
 from tests.unit.sdk.conftest import MakePod
 from tests.unit.sdk.inline_pod import offer
+from tests.unit.sdk.journal_contract import claim
 
 RAN: list[str] = []
 Main = Callable[[Ctx, dict[str, Any]], Any]
@@ -188,3 +189,44 @@ async def test_doubt_outlives_another_name(pinfleet: Fleet, *, restarts: bool) -
     await run.send("and again")
     assert await run.result() == "in doubt"
     assert len(sent) == 1
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+async def test_tasks_that_code_leaves_behind_hold_up_no_move(pinfleet: Fleet, *, stubborn: bool) -> None:
+    """A task of the code's own that never ends is ended with the rehearsal, or left to itself; the run goes on."""
+    done = asyncio.Event()
+
+    async def left() -> None:
+        while not done.is_set():
+            try:
+                await done.wait()
+            except asyncio.CancelledError:
+                if not stubborn:
+                    raise
+
+    async def leaves(ctx: Ctx, step: dict[str, Any]) -> str:
+        task = asyncio.create_task(left())
+        said = await as_recorded(ctx, step)
+        done.set()
+        await asyncio.gather(task, return_exceptions=True)
+        return said
+
+    run = await parked(pinfleet)
+    await run.move_to(version(leaves))
+    assert run.state == "parked"
+    done.set()
+    await run.advance(days=3)
+    assert await run.result() == "o-1 receipt"
+
+
+async def test_a_run_that_recorded_nothing_has_any_schema(make_pod: MakePod) -> None:
+    """A run that was claimed, and whose pod went before it recorded anything, needs no migration, up or down."""
+    for number, (before, now) in enumerate([(1, 2), (2, 1)]):
+        agent = version(as_recorded)
+        agent.schema = now
+        pod, uid = make_pod(agent, uid=f"pod-{number}"), f"r{number}"
+        lost = claim(1, run=uid, version="v0", schema=before)
+        pod.worker.submit(lambda journal, lost=lost: journal.claim(lost)).result()  # type: ignore[misc]
+        await pod.offer(uid, offer(2))
+        await pod.until(uid, "parked")
+        assert pod.worker.submit(lambda journal, uid=uid: journal.load(uid).schema).result() == now  # type: ignore[misc]
