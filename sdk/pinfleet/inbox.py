@@ -4,6 +4,7 @@ Both come with offers, possibly again and again. They are in the journal before 
 refused with a line in the log, and stalls nothing.
 """
 
+import asyncio
 import json
 import logging
 from collections.abc import Sequence
@@ -49,6 +50,7 @@ class Inbox:
         self._known = dict.fromkeys([*run.record.earlier.messages, *self._messages])
         self._count = max((run.record.earlier.messages_seen, *(row.number for row in self._messages.values())))
         self._handled = dict.fromkeys(self._decisions)  # hashes, also of decisions that were refused
+        self._delivering = asyncio.Lock()
         self._refused: dict[StepKey, list[_Refused]] = {}
 
     @property
@@ -64,7 +66,14 @@ class Inbox:
     # -- what comes ----------------------------------------------------------------------------------------------
 
     async def deliver(self, messages: Sequence[InboxMessage], decisions: Sequence[Decision]) -> None:
-        """Record what an offer brings, then let the waits look at it."""
+        """Record what an offer brings, then let the waits look at it.
+
+        One offer after the other: the next one often brings again what is being recorded.
+        """
+        async with self._delivering:
+            await self._deliver(messages, decisions)
+
+    async def _deliver(self, messages: Sequence[InboxMessage], decisions: Sequence[Decision]) -> None:
         now = clock.now().wall
         fresh = [message for message in messages if message.id not in self._known]
         fresh = list({message.id: message for message in reversed(fresh)}.values())[::-1]  # the first of an id counts

@@ -181,6 +181,8 @@ class LocalFleet:
             await pod.ack(listed.uid, listed.epoch)
         if listed.state in {"drained", "fenced"}:
             await self._assign(run, max(run.epoch, listed.journal_epoch or 0) + 1)
+        elif run.is_parked and _was_missed(run.offer, listed):
+            await self._assign(run, run.epoch + 1)  # rule 9
         run.changed.set()
 
     def _seconds_to_wake(self) -> float:
@@ -193,3 +195,10 @@ class LocalFleet:
             if wait.until is not None
         ]
         return min(max(min(dues, default=_LOOK_SECONDS), 0.0), _LOOK_SECONDS)
+
+
+def _was_missed(offer: Offer, parked: RunListing) -> bool:
+    """Whether something was sent to a run that it had not seen when it parked."""
+    asked = {wait.hash for wait in parked.waiting_for if wait.hash}
+    decided = {each.hash for each in offer.decisions} & asked
+    return len({each.id for each in offer.messages}) > parked.messages_seen or bool(decided - {*parked.decisions_seen})

@@ -4,12 +4,17 @@ import logging
 from dataclasses import dataclass
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from pinfleet.agent import Agent
 from pinfleet.context import Ctx
 from pinfleet.errors import Expired
+from pinfleet.reports import News
 from pinfleet.testing import Fleet
+from pinfleet.wire import InboxMessage
+from tests.unit.sdk.conftest import MakePod
+from tests.unit.sdk.inline_pod import offer
 
 
 @dataclass(frozen=True)
@@ -125,3 +130,27 @@ async def test_a_refused_message_stays_refused(pinfleet: Fleet) -> None:
     await run.lose_pod()
     await run.send(Stop("enough"))
     assert await run.result() == [5, "enough"]
+
+
+async def test_offers_that_overlap_bring_a_message_once(make_pod: MakePod) -> None:
+    """An offer that comes while another one's messages are being recorded repeats them, and counts none twice."""
+    agent = Agent("a")
+
+    @agent.main
+    async def main(ctx: Ctx) -> list[int]:
+        return [await ctx.receive(int, within=timedelta(hours=1)) for _ in range(3)]
+
+    pod = make_pod(agent, park_after_seconds=1e9)
+    sent = [InboxMessage(id=f"m{n}", body=msgspec.Raw(str(n).encode())) for n in range(4)]
+    await pod.offer("r1", offer(1))
+    await pod.changed(lambda run: bool(run.waiting_for), "r1")
+    (execution,) = pod.driver.executions
+    for count in (1, 2, 2):
+        execution.update(News(messages=tuple(sent[:count])))
+    seen = await pod.changed(lambda run: run.messages_seen >= 2, "r1")
+    assert (seen.state, seen.messages_seen) == ("running", 2)
+    execution.update(News(messages=tuple(sent[2:3])))
+    listed = await pod.until("r1", "succeeded")
+    assert listed.outcome is not None
+    assert bytes(listed.outcome.result) == b"[0,1,2]"
+    assert listed.messages_seen == 3
