@@ -196,7 +196,6 @@ class Execution(Admission):
         """Close the handle, commit what the stop asks for, report it."""
         _LOG.info("run stops", extra={"run": self.assignment.uid, "kind": stop.kind, "reason": stop.reason})
         if stop.kind == "park":
-            self._close(Parked)
             await self.handle.commit(Batch(parks=True), closing=True)
             self._report("parked", waiting_for=stop.waits)
         elif stop.kind == "drain":
@@ -256,6 +255,7 @@ class Execution(Admission):
             self._ask(Stop("drain"))
         elif self.waiting.may_park(clock.now().wall, self.place.park_after_seconds):
             self._ask(Stop("park", waits=self.waiting.listed()))
+            self._close(Parked)  # now: what is recorded from here on would lie beside a run that sleeps (rule 9)
         else:
             self.progressed()
 

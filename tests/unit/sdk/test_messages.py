@@ -1,7 +1,7 @@
 """Messages: typed, in their order, each once; what fits nothing is refused and stalls nothing."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import msgspec
@@ -154,3 +154,23 @@ async def test_offers_that_overlap_bring_a_message_once(make_pod: MakePod) -> No
     assert listed.outcome is not None
     assert bytes(listed.outcome.result) == b"[0,1,2]"
     assert listed.messages_seen == 3
+
+
+async def test_what_comes_while_a_run_parks_is_not_seen(make_pod: MakePod) -> None:
+    """Rule 9: once the run is to park nothing more is recorded for it, so that the park tells what it had not seen."""
+    agent = Agent("a")
+
+    @agent.main
+    async def main(ctx: Ctx) -> int:
+        return await ctx.receive(int, within=timedelta(hours=1))
+
+    pod = make_pod(agent, park_after_seconds=1e9)
+    await pod.offer("r1", offer(1))
+    await pod.changed(lambda run: bool(run.waiting_for), "r1")
+    (execution,) = pod.driver.executions
+    execution.place = replace(execution.place, park_after_seconds=0.0)
+    execution._settle()
+    execution.update(News(messages=(InboxMessage(id="m1", body=msgspec.Raw(b"7")),)))
+    listed = await pod.until("r1", "parked")
+    assert (listed.messages_seen, len(listed.waiting_for)) == (0, 1)
+    assert not pod.worker.submit(lambda journal: journal.load("r1").inbox).result()
