@@ -29,4 +29,4 @@ def test_a_run_may_only_lower_the_tokens(fleet: int | None, asked: int | None, s
 
 def test_no_token_limit_is_no_field() -> None:
     """Limits without tokens are written as before: the API server takes no null."""
-    assert "maxTokens" not in msgspec.to_builtins(FLEET)
+    assert "maxTokens" not in msgspec.to_builtins(FLEET.stamped)
