@@ -99,6 +99,7 @@ def _tokens(run: "Execution", spec: StepSpec, done: Done) -> int:
     """Return how many tokens a result used; a hook that fails must not cost the record of what was done."""
     if spec.tokens is None or done.status != "ok":
         return 0
+    used: object
     try:
         used = spec.tokens(done.value)
     except Exception as err:  # noqa: BLE001 - the author's code

@@ -1,6 +1,7 @@
 """What every journal must do with a migration, whatever database it is on; with the ``journal`` fixture."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ def recorded(journal: Journal) -> None:
     commit(journal, Batch(steps=(step(name="refund"),)))
 
 
-def migration(journal: Journal, **more: object) -> Migration:
+def migration(journal: Journal, **more: Any) -> Migration:
     """Return one that gives pay another result, and drops greet and refund."""
     row = replace(journal.load("r1").steps[PAY], result=b'{"cents":1}')
     made = Migration(

@@ -242,7 +242,8 @@ async def test_children_that_wait_for_their_turn_leave_no_coroutine(make_pod: Ma
             await ctx.sleep(3600)
             return n
 
-        return sum(await ctx.map(sleep, range(3), limit=1)) + sum(await ctx.gather(sleep(1), sleep(2)))
+        slept = [*await ctx.map(sleep, range(3), limit=1), *await ctx.gather(sleep(1), sleep(2))]
+        return sum(slept)
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
