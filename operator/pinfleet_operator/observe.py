@@ -15,14 +15,15 @@ from pinfleet_operator.api import nesting
 from pinfleet_operator.api.child import PodRecord, VersionRecord
 from pinfleet_operator.api.mirror import PodMirror
 from pinfleet_operator.api.models.agent_deployment import AgentDeploymentSpec, AgentDeploymentStatus
+from pinfleet_operator.api.models.agent_version import AgentVersionSpec
 from pinfleet_operator.api.models.base import Model, ObjectMeta
 from pinfleet_operator.api.settings import Settings
 from pinfleet_operator.errors import Forbidden, NotFound, Rejected
 from pinfleet_operator.kube.api import Kube
 from pinfleet_operator.kube.resources import AGENT_DEPLOYMENTS, NAMESPACES, PODS, PVCS
 from pinfleet_operator.plan import naming
-from pinfleet_operator.plan.desired import Desired, draft_of, find_desired
-from pinfleet_operator.plan.memory import FleetMemory, Memory, Verdict, note
+from pinfleet_operator.plan.desired import Desired, Finding, find_desired
+from pinfleet_operator.plan.memory import FleetMemory, Memory, Read, Verdict, note
 from pinfleet_operator.plan.render import pod_object
 from pinfleet_operator.plan.words import cut
 from pinfleet_operator.plan.world import FleetState, LostVersion, PodView, Reach, VersionView, World
@@ -59,11 +60,13 @@ class Observer:
         is_ending = fleet is None or fleet.is_deleting
         asked = _Asked(fleet, is_ending and await self._is_namespace_ending(namespace))
         world = self._world(namespace, name, asked)
-        if not is_ending and world.is_synced:
-            error = await self._template_error(world)
-            claim = await self._is_claim_missing(world)
-            if error is not None or claim:
-                asked = replace(asked, template_error=error, is_claim_missing=claim)
+        found = find_desired(world) if world.is_synced else None
+        draft, claim = _doubts(found)
+        if draft is None and claim is None:  # as good as always
+            return world
+        error = await self._template_error(world, draft) if draft is not None else None
+        is_missing = claim is not None and await self._is_claim_missing(namespace, claim)
+        asked = replace(asked, template_error=error, is_claim_missing=is_missing)
         return self._world(namespace, name, asked)  # again: the store went on while the API server was asked
 
     # Of the API server
@@ -73,27 +76,10 @@ class Observer:
             text = await self._kube.get(AGENT_DEPLOYMENTS, namespace, name)
         except NotFound:
             return None
-        raw = nesting.decode(_ANY, text)
-        where = f"AgentDeployment {namespace}/{name}"
-        meta = _required(ObjectMeta, raw.get("metadata"), where)
-        spec: AgentDeploymentSpec | None = None
-        error = ""
-        try:
-            spec = AgentDeploymentSpec.model_validate(raw.get("spec"))
-        except ValidationError as err:
-            error = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in err.errors())
-        if nesting.nests_deeper(text, nesting.VALUE_DEPTH_LIMIT):
-            spec, error = None, f"the manifest nests more than {nesting.VALUE_DEPTH_LIMIT} levels deep"
-        return FleetState(
-            uid=meta.uid,
-            generation=meta.generation,
-            resource_version=meta.resource_version,
-            spec=spec,
-            spec_error=cut(error),
-            status=_required(AgentDeploymentStatus, raw.get("status") or {}, where),
-            is_deleting=meta.deletion_timestamp is not None,
-            finalizers=meta.finalizers,
-        )
+        memory = self._memory.of((namespace, name))
+        if memory.read is None or memory.read.text != text:
+            memory.read = Read(text, _state_of(text, f"AgentDeployment {namespace}/{name}"))
+        return memory.read.fleet
 
     async def _is_namespace_ending(self, namespace: str) -> bool:
         try:
@@ -102,11 +88,8 @@ class Observer:
             return True
         return "deletionTimestamp" in found.get("metadata", {})
 
-    async def _template_error(self, world: World) -> str | None:
+    async def _template_error(self, world: World, draft: AgentVersionSpec) -> str | None:
         """Ask the API server about the pods of a version that is to be made; its answer holds for the spec's hash."""
-        draft = draft_of(world)
-        if draft is None:
-            return None
         memory = self._of(world)
         known = memory.verdict
         # What refuses a template may be a changing policy.
@@ -127,16 +110,9 @@ class Observer:
         memory.verdict = Verdict(draft.spec_hash, error, world.now)
         return error
 
-    async def _is_claim_missing(self, world: World) -> bool:
-        """Ask only while a version that the spec asks for has no pod."""
-        found = find_desired(world)
-        if not isinstance(found, Desired) or found.existing is None or found.existing.live:
-            return False
-        claim = found.existing.record.claim_name
-        if claim is None:
-            return False
+    async def _is_claim_missing(self, namespace: str, claim: str) -> bool:
         try:
-            await self._kube.get(PVCS, world.namespace, claim)
+            await self._kube.get(PVCS, namespace, claim)
         except NotFound:
             return True
         return False
@@ -217,6 +193,37 @@ class Observer:
 
     def _of(self, world: World) -> FleetMemory:
         return self._memory.of((world.namespace, world.name))
+
+
+def _doubts(found: Finding | None) -> tuple[AgentVersionSpec | None, str | None]:
+    """What the API server must be asked about: the version that is to be made, and a claim while nothing uses it."""
+    if not isinstance(found, Desired):
+        return None, None
+    existing = found.existing
+    return found.draft, existing.record.claim_name if existing is not None and not existing.live else None
+
+
+def _state_of(text: bytes, where: str) -> FleetState:
+    raw = nesting.decode(_ANY, text)
+    meta = _required(ObjectMeta, raw.get("metadata"), where)
+    spec: AgentDeploymentSpec | None = None
+    error = ""
+    try:
+        spec = AgentDeploymentSpec.model_validate(raw.get("spec"))
+    except ValidationError as err:
+        error = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in err.errors())
+    if nesting.nests_deeper(text, nesting.VALUE_DEPTH_LIMIT):
+        spec, error = None, f"the manifest nests more than {nesting.VALUE_DEPTH_LIMIT} levels deep"
+    return FleetState(
+        uid=meta.uid,
+        generation=meta.generation,
+        resource_version=meta.resource_version,
+        spec=spec,
+        spec_error=cut(error),
+        status=_required(AgentDeploymentStatus, raw.get("status") or {}, where),
+        is_deleting=meta.deletion_timestamp is not None,
+        finalizers=meta.finalizers,
+    )
 
 
 def _answers(record: PodRecord, mirror: PodMirror) -> bool:

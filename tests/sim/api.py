@@ -93,18 +93,19 @@ class Client:
         while True:
             if self.server.restores != restores:
                 raise Unavailable(f"cannot watch {resource.plural}: the API server was started anew")
-            changed = self.server.changed
-            for rv, plural, verb, item in self.server.after(at):
-                at = rv
-                if plural == resource.plural:
-                    await self._stream(resource)
-                    yield encoded({"type": verb, "object": item})
+            changed = self.server.changed(resource.plural)
+            for change in self.server.after(resource.plural, at):
+                at = change[0]
+                await self._stream(resource)
+                yield self.server.line(change)
             try:
                 async with asyncio.timeout(BOOKMARK_SECONDS):
                     await changed.wait()
             except TimeoutError:
-                await self._stream(resource)
-                yield encoded({"type": "BOOKMARK", "object": bookmark(min(at, self.server.resource_version))})
+                if not changed.is_set():
+                    at = max(at, self.server.resource_version)
+                    await self._stream(resource)
+                    yield encoded({"type": "BOOKMARK", "object": bookmark(at)})
 
     async def create(self, resource: Resource, namespace: str | None, body: bytes, *, dry_run: bool = False) -> bytes:
         """Store a new object."""

@@ -3,13 +3,12 @@
 import asyncio
 import random
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from pinfleet.agent import Agent
 from pinfleet.rules import Rules
 from pinfleet_operator.api import keys
-from tests.sim.pod import PodPlan, SimPod
+from tests.sim.pod import PodPlan, SimJournal, SimPod
 from tests.sim.record import Record
 from tests.sim.server import Json, Server, stamp
 
@@ -21,8 +20,9 @@ NODE_CONTROLLER_SECONDS = 40.0  # after which a silent node's pods are no longer
 class SimKubelet:
     """Every node's kubelet."""
 
-    def __init__(self, server: Server, agent: Agent, path: Path, rules: Rules, record: Record) -> None:
-        self._server, self._agent, self._path, self._rules, self._record = server, agent, path, rules, record
+    def __init__(self, server: Server, agent: Agent, rules: Rules, record: Record) -> None:
+        self._server, self._agent, self._rules, self._record = server, agent, rules, record
+        self.journal = SimJournal(rules, record)
         self.processes: dict[str, SimPod] = {}  # by pod uid
         self.by_ip: dict[str, SimPod] = {}
         self.lost_nodes: set[str] = set()  # pod uids whose node is gone
@@ -82,7 +82,7 @@ class SimKubelet:
             version=meta["labels"][keys.LABEL_VERSION],
             **({"capacity": _capacity(pod)} | self.plan_of(pod)),
         )
-        process = SimPod(plan, boot, self._agent, self._path, self._rules, self._record)
+        process = SimPod(plan, boot, self._agent, self.journal, self._rules, self._record)
         process.on_exit = lambda: self._exited(process)
         self.processes[meta["uid"]] = process
         self.by_ip[ip] = process
@@ -215,12 +215,16 @@ class SimKubelet:
             process.kill()
         for task in self._tasks:
             task.cancel()
+        self.journal.close()
 
     # Inside
 
     def find(self, uid: str) -> Json | None:
         """The pod's object."""
-        return next((pod for pod in self._server.all("pods") if pod["metadata"]["uid"] == uid), None)
+        objects = self._server.objects
+        return next(
+            (each for key, each in objects.items() if key[0] == "pods" and each["metadata"]["uid"] == uid), None
+        )
 
     def _status(self, uid: str, **status: Any) -> None:
         pod = self.find(uid)

@@ -220,18 +220,17 @@ class SimOperator:
         """The part of kopf: a fleet that changed is due."""
         at, restores = 0, self._server.restores
         while True:
-            changed = self._server.changed
+            changed = self._server.changed("agentdeployments")
             if restores != self._server.restores:  # kopf lists again
                 at, restores = 0, self._server.restores
-            for rv, plural, _, item in self._server.after(at):
+            for rv, _, _, item in self._server.after("agentdeployments", at):
                 at = rv
                 if self.hangs_fleet_watch():
                     continue
                 self._fleets_seen = rv
-                if plural == "agentdeployments":
-                    await self.api_net.pause()
-                    await self.api_net.gate()
-                    self.plane.fleets.add(item["metadata"]["namespace"], item["metadata"]["name"])
+                await self.api_net.pause()
+                await self.api_net.gate()
+                self.plane.fleets.add(item["metadata"]["namespace"], item["metadata"]["name"])
             await changed.wait()
 
     @property

@@ -3,12 +3,14 @@
 import asyncio
 import contextvars
 import random
+import sqlite3
 from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -56,16 +58,27 @@ class PodPlan:
 
 
 class SimJournal(SqliteJournal):
-    """The production journal, recorded; it need not survive a power cut."""
+    """The production journal, recorded. In memory, and one for all pods: it survives them, and no power cut."""
 
-    def __init__(self, path: Path, rules: Rules, record: Record) -> None:
-        super().__init__(path, rules=rules)
+    def __init__(self, rules: Rules, record: Record) -> None:
+        super().__init__(Path(":memory:"), rules=rules)
         self._record = record
 
-    def _open(self) -> Any:
-        db = super()._open()
-        db.execute("PRAGMA synchronous = OFF")
-        return db
+    def rows(self) -> dict[str, dict[str, Any]]:
+        """Its runs by uid, with the versions of their steps."""
+
+        def read(db: sqlite3.Connection) -> dict[str, dict[str, Any]]:
+            found = {row["uid"]: {**row, "row_versions": set()} for row in db.execute("SELECT * FROM run")}
+            for uid, version in db.execute("SELECT DISTINCT run, version FROM step"):
+                found[uid]["row_versions"].add(version)
+            return found
+
+        return self._transaction(read, begin="BEGIN")
+
+    def forget(self) -> None:
+        """An empty copy is put in its place."""
+        for statement in ("DELETE FROM step", "DELETE FROM run"):
+            self._transaction(partial(_execute, statement))
 
     def claim(self, claim: Claim) -> ClaimResult:
         """Take a run."""
@@ -78,6 +91,10 @@ class SimJournal(SqliteJournal):
         result = super().commit(owner, batch, max_steps=max_steps, now=now)
         self._record.committed(owner, batch, result)
         return result
+
+
+def _execute(statement: str, db: sqlite3.Connection) -> None:
+    db.execute(statement)
 
 
 class SimWorker(JournalWorker):
@@ -133,9 +150,8 @@ class SimWorker(JournalWorker):
             future.set_result(result)
 
     def close(self) -> None:
-        """Close the journal."""
+        """What is under way is answered no more."""
         self.is_dead = True
-        self._journal.close()
 
 
 class SimDriver(PodDriver):
@@ -152,7 +168,9 @@ class SimDriver(PodDriver):
 class SimPod:
     """One process of a pod."""
 
-    def __init__(self, plan: PodPlan, boot: int, agent: Agent, path: Path, rules: Rules, record: Record) -> None:
+    def __init__(
+        self, plan: PodPlan, boot: int, agent: Agent, journal: SimJournal, rules: Rules, record: Record
+    ) -> None:
         self.plan, self.record = plan, record
         self.boot = f"boot-{plan.uid}-{boot}"
         self.is_alive = True
@@ -167,7 +185,7 @@ class SimPod:
         self._context.run(CLOCK.set, self.moment)
         self._context.run(OWNER.set, self)
         self.clock_ahead_seconds = plan.clock_ahead_seconds
-        self._worker = SimWorker(SimJournal(path, rules, record), random.Random(self.boot), plan.journal_seconds)
+        self._worker = SimWorker(journal, random.Random(self.boot), plan.journal_seconds)
         self._context.run(self._start, agent)
 
     def _start(self, agent: Agent) -> None:

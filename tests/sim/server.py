@@ -3,14 +3,19 @@
 import asyncio
 import copy
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
+
+import msgspec
 
 from pinfleet_operator.errors import Conflict, NotFound
 from tests.sim.loop import EPOCH
 
 Json = dict[str, Any]
+Change = tuple[int, str, str, Json]
+"""resourceVersion, plural, ADDED/MODIFIED/DELETED, object."""
 Check = Callable[[str, Json | None, Json | None], None]
 Listener = Callable[[str, str, Json], None]
 
@@ -21,8 +26,10 @@ class Server:
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str, str], Json] = {}
         self.resource_version = 100
-        self.history: list[tuple[int, str, str, Json]] = []  # rv, plural, ADDED/MODIFIED/DELETED, object
-        self.changed = asyncio.Event()  # set, and replaced by another, at every change
+        self.history: list[Change] = []
+        self._changes: dict[str, list[Change]] = defaultdict(list)  # by plural: the same history
+        self._changed: dict[str, asyncio.Event] = defaultdict(asyncio.Event)  # by plural
+        self._lines: dict[int, bytes] = {}  # resourceVersion -> the change, as a watch tells it
         self.checks: list[Check] = []
         self.has_preconditions = True  # on status: False takes compare-and-swap out, for a control
         self.listeners: list[Listener] = []  # plural, verb, object: kubelets and recorders
@@ -103,7 +110,7 @@ class Server:
         """One object, now or as of a resourceVersion."""
         found = self.objects.get((plural, namespace, name))
         if as_of is not None:
-            mine = [item for rv, kind, _, item in self.history if kind == plural and rv <= as_of]
+            mine = [item for rv, _, _, item in self._changes[plural] if rv <= as_of]
             found = next((each for each in reversed(mine) if each["metadata"]["name"] == name), None)
         if found is None:
             raise NotFound(f"cannot get {plural} {namespace}/{name}: not found")
@@ -111,11 +118,23 @@ class Server:
 
     def all(self, plural: str) -> list[Json]:
         """Every object of a kind, by namespace and name."""
-        return [self.objects[key] for key in sorted(self.objects) if key[0] == plural]
+        return [self.objects[key] for key in sorted(key for key in self.objects if key[0] == plural)]
 
-    def after(self, resource_version: int) -> list[tuple[int, str, str, Json]]:
-        """Every change after a resourceVersion."""
-        return self.history[bisect_right(self.history, resource_version, key=lambda change: change[0]) :]
+    def after(self, plural: str, resource_version: int) -> list[Change]:
+        """Every change of a kind after a resourceVersion."""
+        changes = self._changes[plural]
+        return changes[bisect_right(changes, resource_version, key=lambda change: change[0]) :]
+
+    def changed(self, plural: str) -> asyncio.Event:
+        """What is set at the next change of a kind."""
+        return self._changed[plural]
+
+    def line(self, change: Change) -> bytes:
+        """A change as every watch tells it."""
+        rv, _, verb, item = change
+        if rv not in self._lines:
+            self._lines[rv] = msgspec.json.encode({"type": verb, "object": item})
+        return self._lines[rv]
 
     def store(self, plural: str, verb: str, old: Json | None, new: Json) -> Json:
         """Commit one change and tell the watchers."""
@@ -129,10 +148,11 @@ class Server:
             self._collect(new["metadata"]["uid"])
         else:
             self.objects[key] = new
-        self.history.append((self.resource_version, plural, verb, new))
+        change = (self.resource_version, plural, verb, new)
+        self.history.append(change)
+        self._changes[plural].append(change)
         self.times[self.resource_version] = asyncio.get_running_loop().time()
-        self.changed.set()
-        self.changed = asyncio.Event()
+        self._tell(plural)
         for listener in self.listeners:
             listener(plural, verb, new)
         return new
@@ -143,7 +163,10 @@ class Server:
         What came after it is forgotten by the history too: to the cluster it did not happen.
         """
         while self.history and self.history[-1][0] > at:
-            del self.times[self.history.pop()[0]]
+            rv, plural, _, _ = self.history.pop()
+            del self.times[rv]
+            self._changes[plural].pop()
+            self._lines.pop(rv, None)
         self.objects = {}
         for _, plural, verb, item in self.history:
             key = (plural, item["metadata"]["namespace"], item["metadata"]["name"])
@@ -152,8 +175,11 @@ class Server:
             else:
                 self.objects[key] = item
         self.resource_version, self.restores = at, self.restores + 1
-        self.changed.set()
-        self.changed = asyncio.Event()
+        for plural in list(self._changed):
+            self._tell(plural)
+
+    def _tell(self, plural: str) -> None:
+        self._changed.pop(plural, asyncio.Event()).set()
 
     def _collect(self, uid: str) -> None:
         """The garbage collector: children of an owner that is gone."""

@@ -4,10 +4,7 @@ import asyncio
 import contextlib
 import logging
 import random
-import sqlite3
-import tempfile
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,12 +31,12 @@ STEP_SECONDS = 0.05
 class World:
     """A cluster with one fleet."""
 
-    def __init__(self, folder: Path, *, seed: int, settings: Settings, pod_rules: Rules) -> None:
-        self.folder, self.seed, self.settings = folder, seed, settings
+    def __init__(self, *, seed: int, settings: Settings, pod_rules: Rules) -> None:
+        self.seed, self.settings = seed, settings
         self.rng = random.Random(seed)
         self.server, self.record, self.lease = Server(), Record(), SimLease()
         self.server.checks.append(run_rules)
-        self.kubelet = SimKubelet(self.server, make_agent(), folder / "journal.db", pod_rules, self.record)
+        self.kubelet = SimKubelet(self.server, make_agent(), pod_rules, self.record)
         self.operators: list[SimOperator] = []
         self.promoted: list[tuple[float, str]] = []
         self.logs: list[Any] = []
@@ -176,17 +173,7 @@ class World:
 
     def journal_rows(self) -> dict[str, Json]:
         """The journal's runs by uid, with the versions of their steps."""
-        path = self.folder / "journal.db"
-        if not path.exists():
-            return {}
-        with contextlib.closing(sqlite3.connect(path)) as db:
-            rows: dict[str, Json] = {
-                uid: {"state": state, "version": version, "epoch": epoch, "steps": steps, "row_versions": set()}
-                for uid, state, version, epoch, steps in db.execute("SELECT uid, state, version, epoch, steps FROM run")
-            }
-            for uid, version in db.execute("SELECT DISTINCT run, version FROM step"):
-                rows[uid]["row_versions"].add(version)
-        return rows
+        return self.kubelet.journal.rows()
 
     # Waiting
 
@@ -231,10 +218,9 @@ async def cluster(
     """A cluster with a leading operator; inside ``run_virtual`` alone."""
     with contextlib.ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pinfleet-sim-")))
         sim_pod.install(patch)
         random.seed(seed)  # the operator's jitter
-        world = World(folder, seed=seed, settings=settings or Settings(), pod_rules=pod_rules)
+        world = World(seed=seed, settings=settings or Settings(), pod_rules=pod_rules)
         world.logs = stack.enter_context(structlog.testing.capture_logs())
         handler = _Logs(world.logs)
         logger = logging.getLogger("pinfleet")

@@ -8,7 +8,6 @@ from pinfleet_operator.api.models.agent_deployment import LIVE_VERSIONS
 from pinfleet_operator.api.models.agent_version import AgentVersionSpec
 from pinfleet_operator.errors import BadManifest
 from pinfleet_operator.plan import naming
-from pinfleet_operator.plan.hashing import spec_hash
 from pinfleet_operator.plan.render import render
 from pinfleet_operator.plan.words import runs_words
 from pinfleet_operator.plan.world import FleetState, VersionView, World
@@ -56,22 +55,20 @@ def _exists(world: World, fleet: FleetState) -> Finding | None:
     """A version with this spec's hash: an old spec applied again revives its version."""
     if fleet.spec is None:
         return None
-    wanted = spec_hash(fleet.spec)
-    same = [each for each in world.versions if world.is_own(each) and each.record.spec_hash == wanted]
+    same = [each for each in world.versions if world.is_own(each) and each.record.spec_hash == fleet.spec_hash]
     if fleet.spec.version is not None:
         same = [each for each in same if each.id == fleet.spec.version]
     # Without a name, the active version comes first: taking a name out of the spec is no rollout.
     same.sort(key=lambda each: (each.id == world.active_id, each.record.revision))
-    return Desired(same[-1].id, wanted, same[-1], None) if same else None
+    return Desired(same[-1].id, fleet.spec_hash, same[-1], None) if same else None
 
 
 def _name_reused(world: World, fleet: FleetState) -> Finding | None:
     if fleet.spec is None:
         return None
-    hashed = spec_hash(fleet.spec)
-    wanted = naming.version_id(fleet.spec.version, hashed)
+    wanted = naming.version_id(fleet.spec.version, fleet.spec_hash)
     lost, entry = {each.id for each in world.lost}, world.entries.get(wanted)
-    if wanted in lost and (entry is None or entry.spec_hash != hashed):
+    if wanted in lost and (entry is None or entry.spec_hash != fleet.spec_hash):
         return Refused(
             keys.VERSION_NAME_REUSED,
             f"version {wanted} has open runs, though its AgentVersion was deleted, and this spec is not its own: "
@@ -130,12 +127,6 @@ DECISIONS: Final = (
 )
 
 
-def draft_of(world: World) -> AgentVersionSpec | None:
-    """The version that would be made from the spec, for a dry run of its pod; None: none is to be made."""
-    found = find_desired(world)
-    return found.draft if isinstance(found, Desired) else None
-
-
 def next_revision(world: World) -> int:
     """One above every revision in the fleet's history."""
     recorded = [each.revision for each in world.entries.values()]
@@ -146,8 +137,7 @@ def _draft(world: World, fleet: FleetState) -> AgentVersionSpec | None:
     spec = fleet.spec
     if spec is None:
         return None
-    wanted = spec_hash(spec)
-    version = naming.version_id(spec.version, wanted)
+    version = naming.version_id(spec.version, fleet.spec_hash)
     return AgentVersionSpec(
         fleet=world.name,
         fleet_uid=fleet.uid,
@@ -158,7 +148,7 @@ def _draft(world: World, fleet: FleetState) -> AgentVersionSpec | None:
         runs_per_pod=spec.runs_per_pod,
         state=spec.state,
         schema_version=spec.schema_version,
-        spec_hash=wanted,
+        spec_hash=fleet.spec_hash,
     )
 
 

@@ -7,7 +7,7 @@ and a refused write is tried once more. No decision is wrong without it, some co
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from pinfleet_operator.plan.world import Refusal
+from pinfleet_operator.plan.world import FleetState, Refusal
 
 FleetKey = tuple[str, str]  # namespace, name
 
@@ -22,6 +22,14 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Read:
+    """The fleet as it was read last; most passes read the same text again."""
+
+    text: bytes
+    fleet: FleetState
+
+
+@dataclass(frozen=True)
 class UnknownPromote:
     """A promote whose answer was lost."""
 
@@ -33,6 +41,7 @@ class UnknownPromote:
 class FleetMemory:
     """Of one fleet."""
 
+    read: Read | None = None
     verdict: Verdict | None = None
     status_written_at: datetime | None = None
     promote: UnknownPromote | None = None

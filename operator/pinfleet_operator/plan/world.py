@@ -16,6 +16,7 @@ from pinfleet_operator.api.models.agent_deployment import (
     FleetVersionStatus,
 )
 from pinfleet_operator.api.settings import Settings
+from pinfleet_operator.plan.hashing import spec_hash
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,11 @@ class FleetState:
     status: AgentDeploymentStatus
     is_deleting: bool
     finalizers: tuple[str, ...]
+
+    @cached_property
+    def spec_hash(self) -> str:
+        """Of the version that the spec describes; "": it cannot be read."""
+        return spec_hash(self.spec) if self.spec is not None else ""
 
 
 @dataclass(frozen=True)

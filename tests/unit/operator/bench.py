@@ -112,7 +112,8 @@ class Bench:
             "agentversions": (self.store.versions, decode_version),
             "agentruns": (self.store.runs, decode_run),
         }
-        for rv, plural, verb, item in self.server.after(self._delivered):
+        news = [change for change in self.server.history if change[0] > self._delivered]
+        for rv, plural, verb, item in news:
             self._delivered = rv
             if plural in sinks:
                 sink, decode = sinks[plural]

@@ -8,7 +8,7 @@ import pytest
 from pinfleet_operator.api.models.agent_deployment import AgentDeploymentStatus
 from pinfleet_operator.plan import actions as do
 from pinfleet_operator.plan.decide import plan
-from pinfleet_operator.plan.desired import draft_of
+from pinfleet_operator.plan.desired import Desired, find_desired
 from pinfleet_operator.plan.world import PodView, Reach, Refusal, World
 from tests.unit.operator.plan.situations import (
     CLOSED,
@@ -170,10 +170,11 @@ def test_phases(sentence: str, world: World, phase: str) -> None:
 def test_the_first_version_is_made_behind_a_finalizer() -> None:
     """A new fleet: the finalizer first, then the version, and a status that says what happens."""
     world = a_world(fleet=a_fleet(finalizers=()))
-    draft = draft_of(world)
-    assert draft is not None
+    found = find_desired(world)
+    assert isinstance(found, Desired)
+    assert found.draft is not None
     made = plan(world)
-    assert made.actions[:2] == (do.AddFinalizer(), do.CreateVersion(draft))
+    assert made.actions[:2] == (do.AddFinalizer(), do.CreateVersion(found.draft))
     assert [type(each).__name__ for each in made.actions[2:]] == ["WriteStatus", "SetFleet"]
     assert made.requeue_after == 0.0
 
