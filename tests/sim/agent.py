@@ -64,9 +64,10 @@ def make_agent() -> Agent:
 
 
 async def _deaf(pod: SimPod, seconds: float) -> None:
-    until = asyncio.get_running_loop().time() + seconds
-    while pod.is_alive and asyncio.get_running_loop().time() < until:
+    loop = asyncio.get_running_loop()
+    until = loop.time() + seconds
+    while pod.is_alive and loop.time() < until:
         try:
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(until - loop.time())
         except asyncio.CancelledError:
             continue

@@ -40,7 +40,7 @@ CONTROLS: Final = (
     Control("2", (), ("commit-before-report",)),
     Control("3", ("3",)),
     Control("4", ("4",)),
-    Control("5", ("5",)),
+    Control("5", ("5",), ("boot",)),
     Control("6", ("6",)),
     Control("7", ("7",)),
     Control("8", ("8",), ("leader",)),

@@ -8,62 +8,62 @@ from typing import Any
 from tests.sim.kubelet import any_live
 from tests.sim.net import Odds
 from tests.sim.operator import SimOperator
+from tests.sim.profiles import USUAL, Profile, draw
+from tests.sim.runs import ROUGH, ask
 from tests.sim.world import World
 
 OUTLIVES = 0.5
+OF_USERS = {"start", "burst", "cancel", "delete", "send", "deploy", "revert", "pause", "edit"}
 
 
 class Deeds:
     """All that may happen in one world."""
 
-    def __init__(self, world: World, rng: random.Random) -> None:
-        self.world, self.rng = world, rng
+    def __init__(self, world: World, rng: random.Random, profile: Profile) -> None:
+        self.world, self.rng, self.profile = world, rng, profile
         self.story: list[str] = []
         self.later: list[asyncio.Task[None]] = []  # what was begun and ends by itself
-        self.shape: dict[str, Any] = {"replicas": rng.randint(1, 3), "runsPerPod": rng.randint(1, 4)}
-        self.is_rough = rng.random() > 0.1  # else only users act, and nothing fails
-        self._may_restore = rng.random() < 0.2
+        self.shape: dict[str, Any] = {"replicas": rng.randint(1, 3), "runsPerPod": rng.randint(1, 4)} | profile.shape
+        self._may_restore = profile is not USUAL or rng.random() < 0.3
         self._runs, self._newest = 0, 1
-        self._most_versions = rng.choice((1, 2, 3))
-        self.table: list[tuple[int, str, Callable[[], Any]]] = [
-            (30, "start", self.start),
-            (7, "cancel", self.cancel),
-            (3, "delete", self.delete),
-            (7, "deploy", self.deploy),
-            (2, "revert", self.revert),
-            (2, "pause", self.pause),
-        ]
-        if self.is_rough:
-            self.table += self._misfortunes()
-
-    def _misfortunes(self) -> list[tuple[int, str, Callable[[], Any]]]:
-        kubelet = self.world.kubelet
-        return [
-            (6, "pod crash", lambda: self.on_pod(kubelet.crash)),
-            (4, "pod evicted", lambda: self.on_pod(kubelet.evict)),
-            (3, "pod vanished", lambda: self.on_pod(kubelet.vanish)),
-            (4, "pod cut", self.cut_pod),
-            (4, "node lost", self.lose_node),
-            (2, "container restarted", lambda: self.on_pod(kubelet.restart_in_place)),
-            (4, "pod clock", self.pod_clock),
-            (6, "operator crash", self.crash),
-            (4, "operator asleep", self.fail_over),
-            (3, "operator cut", self.cut_operator),
-            (3, "fleet watch hangs", self.hang_fleet_watch),
-            (3 if self._may_restore else 0, "etcd restored", self.restore),
-        ]
+        self._most_versions = rng.randint(profile.most_versions // 3, profile.most_versions)
+        kubelet = world.kubelet
+        self._do: dict[str, Callable[[], Any]] = {
+            "start": self.start,
+            "burst": self.burst,
+            "cancel": lambda: self._pick(world.cancel),
+            "delete": lambda: self._pick(world.delete_run),
+            "send": lambda: self._pick(lambda name: world.send(name, 1)),
+            "edit": lambda: self._pick(world.annotate),
+            "deploy": self.deploy,
+            "revert": self.revert,
+            "pause": self.pause,
+            "pod crash": lambda: self.on_pod(kubelet.crash),
+            "pod evicted": lambda: self.on_pod(kubelet.evict),
+            "pod vanished": lambda: self.on_pod(kubelet.vanish),
+            "pod cut": self.cut_pod,
+            "node lost": self.lose_node,
+            "node burnt": self.burn_node,
+            "container restarted": lambda: self.on_pod(kubelet.restart_in_place),
+            "pod clock": self.pod_clock,
+            "operator crash": self.crash,
+            "operator asleep": self.fail_over,
+            "operator cut": self.cut_operator,
+            "fleet watch hangs": self.hang_fleet_watch,
+            "etcd restored": self.restore,
+        }
+        weights = profile.deeds if profile.only else USUAL.deeds | profile.deeds
+        self._weights = {name: weight for name, weight in weights.items() if profile.is_rough or name in OF_USERS}
+        kinds = profile.runs or USUAL.runs
+        self._kinds = {name: weight for name, weight in kinds.items() if profile.is_rough or name not in ROUGH}
 
     async def do_one(self) -> None:
         """Do what is drawn."""
-        draw = self.rng.random() * sum(weight for weight, _, _ in self.table)
-        for weight, name, do in self.table:
-            draw -= weight
-            if draw < 0:
-                self.story.append(f"{self.world.now():.2f} {name}")
-                done = do()
-                if asyncio.iscoroutine(done):
-                    await done
-                return
+        name = draw(self.rng, self._weights)
+        self.story.append(f"{self.world.now():.2f} {name}")
+        done = self._do[name]()
+        if asyncio.iscoroutine(done):
+            await done
 
     def apply(self, **changes: Any) -> None:
         """Apply the fleet."""
@@ -72,27 +72,25 @@ class Deeds:
 
     # A user
 
-    def start(self) -> None:
+    def start(self, kind: str | None = None) -> None:
         """Create a run of some kind."""
         rng = self.rng
         self._runs += 1
-        ask: dict[str, Any] = {
-            "steps": rng.randint(1, 5),
-            "seconds": rng.choice((0.05, 0.5, 2.0, 6.0, 25.0)),
-            "secret": "hush",
-        }
-        kind = rng.random()
-        if kind < 0.35:
-            ask |= {"sleep_after": 1, "sleep_seconds": rng.choice((1.0, 4.0, 20.0, 45.0))}
-        elif kind < 0.42:
-            ask["fail_at"] = ask["steps"]
-        elif kind < 0.52 and self.is_rough:
-            ask |= {"die_at": rng.choice((1, 2)), "die_epochs": rng.choice((1, 1, 100))}
-        elif kind < 0.6 and self.is_rough:
-            ask |= {"deaf": True, "seconds": 20.0}
         limits = {"activeSeconds": rng.choice((5, 20))} if rng.random() < 0.1 else None
         version = f"v{self._newest}" if rng.random() < 0.05 else None
-        self.world.start(f"run-{self._runs}", limits=limits, version=version, **ask)
+        name = f"run-{self._runs}"
+        self.world.start(name, limits=limits, version=version, **ask(kind or draw(rng, self._kinds), rng))
+        if rng.random() < 0.1:  # rule 16: its echo comes after the echo of its creation
+            asyncio.get_running_loop().call_later(rng.random(), self._edit, name)
+
+    def burst(self, kind: str | None = None) -> None:
+        """Create several runs at once: pods are made for them, and soon too many."""
+        for _ in range(4):
+            self.start(kind)
+
+    def _edit(self, name: str) -> None:
+        if name in self.world.open_runs():
+            self.world.annotate(name)
 
     def _pick(self, do: Callable[[str], None]) -> None:
         names = self.world.open_runs()
@@ -101,19 +99,13 @@ class Deeds:
             self.story.append(f"  {name}")
             do(name)
 
-    def cancel(self) -> None:
-        """Cancel a run."""
-        self._pick(self.world.cancel)
-
-    def delete(self) -> None:
-        """Delete a run by hand."""
-        self._pick(self.world.delete_run)
-
     def deploy(self) -> None:
-        """Apply a new version."""
+        """Apply a new version, or an earlier one again where there are enough."""
         if self._newest < self._most_versions:
             self._newest += 1
             self.apply(number=self._newest)
+        else:
+            self.revert()
 
     def revert(self) -> None:
         """Apply an earlier spec again."""
@@ -144,10 +136,16 @@ class Deeds:
 
     def lose_node(self) -> None:
         """Nobody reaches a pod, nor hears of it."""
+        self._lose(self.world.kubelet.lose_node)
 
+    def burn_node(self) -> None:
+        """Nobody hears of it that a pod's process is gone."""
+        self._lose(self.world.kubelet.burn_node)
+
+    def _lose(self, do: Callable[[str], None]) -> None:
         def lose(uid: str) -> None:
-            self.world.kubelet.lose_node(uid)
-            self._after(self.rng.choice((20.0, 100.0, 500.0)), lambda: self.world.kubelet.find_node(uid))
+            do(uid)
+            self._after(self.rng.choice((20.0, 60.0, 400.0)), lambda: self.world.kubelet.find_node(uid))
 
         self.on_pod(lose)
 
@@ -155,7 +153,7 @@ class Deeds:
         """A pod's clock jumps."""
 
         def jump(uid: str) -> None:
-            self.world.kubelet.processes[uid].clock_ahead_seconds = self.rng.choice((-5.0, 5.0))
+            self.world.kubelet.processes[uid].clock_ahead_seconds = self.rng.choice((-30.0, -5.0, 5.0))
 
         self.on_pod(jump)
 
@@ -168,12 +166,20 @@ class Deeds:
         self.succeed()
 
     def fail_over(self) -> None:
-        """The leader is stopped, another leads, the first wakes."""
+        """The leader is stopped, another leads, the first wakes; rule 8: what it has decided to remove is in use."""
+        if self.rng.random() < 0.5:
+            self.burst("quick")
+            self._after(self.rng.uniform(3.0, 9.0), self._sleep)
+        else:
+            self._sleep()
+
+    def _sleep(self) -> None:
         old = self.world.operator
         if not old.is_running:
             return
         old.sleep()
         self._after(self.rng.uniform(0.0, 3.0), self.succeed)
+        self._after(self.rng.uniform(1.0, 5.0), lambda: self.burst("slow"))
 
         async def wake() -> None:
             await asyncio.sleep(self.rng.uniform(3.0, 20.0))
@@ -208,30 +214,35 @@ class Deeds:
     def restore(self) -> None:
         """Etcd is put back to what it was a while ago."""
         seconds = self.rng.uniform(1.0, 20.0)
+        if not self._may_restore:
+            return
         if self.world.restore(seconds):
             self.story.append(f"  by {seconds:.1f} s")
 
     def set_odds(self) -> None:
         """How the networks of all operators fare."""
         odds = random.Random(f"odds {self.world.seed}")
-        rate, lag = odds.choice((0.0, 0.02, 0.1, 0.2)), odds.choice((0.0, 0.0, 0.3, 2.0))
-        for each in self.world.operators if self.is_rough else ():
+        rate, lag = odds.choice(self.profile.rates), odds.choice((0.0, 0.0, 0.3, 2.0))
+        for each in self.world.operators if self.profile.is_rough else ():
             each.api_net.odds = Odds(rate, rate, 0.0, rate)
             each.pod_net.odds = Odds(rate, rate, rate, rate)
+            each.api_net.hot = each.pod_net.hot = self.profile.hot
             each.api_net.watch_lag_seconds = lag
             each.api_net.jitter_seconds = each.pod_net.jitter_seconds = 0.02
             each.api_net.outlives = each.pod_net.outlives = OUTLIVES
 
     def mend(self) -> None:
-        """Whatever was broken works again; what is on its way arrives."""
+        """Whatever was broken works again, but a watch that hangs; what is on its way arrives, and is sent."""
         world = self.world
-        world.hangs_fleet_watch = False
         for each in world.operators:
             each.wake()
             for net in (each.api_net, each.pod_net):
-                net.is_cut, net.odds, net.watch_lag_seconds, net.outlives = False, Odds(), 0.0, 0.0
+                net.is_cut, net.odds, net.watch_lag_seconds, net.outlives, net.hot = False, Odds(), 0.0, 0.0, {}
         for uid in list(world.kubelet.processes):
             world.kubelet.find_node(uid)
+        for name in world.open_runs():
+            while world.lacks_message(name):
+                world.send(name, 1)
         self.apply(paused=False)
 
     def retire_former(self) -> None:

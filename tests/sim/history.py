@@ -53,6 +53,7 @@ class History:
     journal: dict[str, Json] = field(default_factory=dict)  # run uid -> state, version, row_versions
     logs: list[Any] = field(default_factory=list)
     ended_at: float = 0.0
+    was_restored: bool = False  # etcd was put back: what is in here is what it remembers
     has_faults: bool = True  # pods, messages or operators failed: bodies may begin twice
 
     def of(self, plural: str) -> list[Change]:
@@ -79,6 +80,7 @@ class History:
 def history_of(world: World, *, has_faults: bool = True) -> History:
     """What happened in a world so far."""
     found = History(record=world.record, logs=world.logs, has_faults=has_faults)
+    found.was_restored = world.server.restores > 0
     found.ended_at = asyncio.get_running_loop().time()
     for rv, plural, verb, item in world.server.history:
         found.changes[plural].append(Change(rv, world.server.times[rv], verb, item))

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Final
 
 from pinfleet_operator.api.models.run_rules import EDGES
-from tests.sim import blame, fleets
+from tests.sim import blame, fleets, moves
 from tests.sim.history import REPORT_SECONDS, Change, History, is_terminal
 from tests.sim.record import Claimed
 
@@ -256,6 +256,10 @@ CHECKERS: Final[dict[str, Callable[[History], Iterator[str]]]] = {
     "INV-20": no_step_begins_twice_at_an_epoch,
     "busy": no_busy_pod_is_removed,
     "blame": blame.no_neighbour_is_charged,
+    "charge": moves.only_deaths_are_charged,
+    "claim": moves.a_run_is_claimed_where_it_was_sent,
+    "leave": moves.no_run_leaves_a_good_pod,
+    "timer": moves.a_fired_timer_is_over,
     "ends": every_run_ends,
     "once": nothing_begins_twice,
 }

@@ -163,6 +163,11 @@ class SimKubelet:
         self.cut(uid)
         self._spawn(self._control_node(uid))
 
+    def burn_node(self, uid: str) -> None:
+        """The node loses its power: the process is gone, nobody hears of it, and its address is free."""
+        self.lose_node(uid)
+        self.crash(uid)
+
     async def _control_node(self, uid: str) -> None:
         await asyncio.sleep(self.node_controller_seconds)
         if uid in self.lost_nodes:

@@ -15,19 +15,32 @@ TURN_SECONDS = 1e-9
 """What a turn of the loop takes: a timer that fires early by the clock's resolution would never see its time."""
 
 
+MOST_TURNS = 20_000
+"""At one moment; some hundred is much."""
+
+
 class DeadlockError(Exception):
     """Every task waits and no timer is set: in a simulation that is a lost wake-up."""
+
+
+class LivelockError(Exception):
+    """So many turns without a moment between them: whoever asks for them would keep a processor busy for ever."""
 
 
 class _JumpingSelector(selectors.DefaultSelector):
     """Instead of waiting for time to pass, lets it have passed. No simulation reads a socket: it asks no kernel."""
 
     loop: "VirtualLoop"
+    _busy_turns = 0
 
     def select(self, timeout: float | None = None) -> list[Any]:
         """Move the clock by what would have been waited."""
         if timeout is None:
             raise DeadlockError
+        self._busy_turns = 0 if timeout else self._busy_turns + 1
+        if self._busy_turns > MOST_TURNS:
+            self._busy_turns = 0
+            raise LivelockError
         self.loop.advance(TURN_SECONDS + timeout)
         return []
 

@@ -1,6 +1,7 @@
 """How messages travel between the parties: late, lost, lost on the way back, twice, or not at all while one sleeps."""
 
 import asyncio
+import math
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -34,7 +35,13 @@ class Odds:
     loses_reply: float = 0.0
     repeats: float = 0.0
     is_slow: float = 0.0  # a call takes up to `slow_seconds`
+    is_late: float = 0.0  # its answer does
     slow_seconds: float = 4.0
+
+    @property
+    def is_fine(self) -> bool:
+        """Whether nothing ever befalls a call."""
+        return not (self.loses_request or self.loses_reply or self.repeats or self.is_slow or self.is_late)
 
 
 @dataclass
@@ -48,13 +55,14 @@ class Net:
     timeout_seconds: float = 5.0
     watch_lag_seconds: float = 0.0  # longest time that one event of a watch takes, beside the usual
     odds: Odds = field(default_factory=Odds)
+    hot: dict[str, Odds] = field(default_factory=dict)  # of calls that fare otherwise, by verb
     is_cut: bool = False
     outlives: float = 0.0  # probability that what is under way when its sender dies is carried out all the same
     outlives_seconds: float = 30.0  # within so long: an API server ends a request after a minute
     script: Script = lambda _verb, _name: None
 
     def __post_init__(self) -> None:
-        self.open_since = 0.0  # virtual seconds, when it was last cut or mended
+        self.open_since = -math.inf  # virtual seconds, when it was last cut or mended; never yet
         self._awake = asyncio.Event()
         self._awake.set()
         self._late: set[asyncio.Task[None]] = set()
@@ -96,7 +104,7 @@ class Net:
             timeout_seconds: after which the caller gives up; None: the usual.
         """
         limit = timeout_seconds or self.timeout_seconds
-        fault = self.script(verb, name) or self._random()
+        fault = self.script(verb, name) or self._random(self.hot.get(verb, self.odds))
         await self.gate()  # a party may fall asleep between its decision and the call
         if self.is_cut or fault.loses_request:
             await asyncio.sleep(limit)
@@ -139,9 +147,9 @@ class Net:
         self._late.add(task)
         task.add_done_callback(self._late.discard)
 
-    def _random(self) -> Fault:
-        odds, rng = self.odds, self.rng
-        if not (odds.loses_request or odds.loses_reply or odds.repeats or odds.is_slow):
+    def _random(self, odds: Odds) -> Fault:
+        rng = self.rng
+        if odds.is_fine:
             return FINE
         draw = rng.random()
         if draw < odds.loses_request:
@@ -154,6 +162,9 @@ class Net:
         if draw < odds.repeats:
             return Fault(repeats_after_seconds=slow * 3)
         draw -= odds.repeats
+        if draw < odds.is_late:
+            return Fault(after_seconds=slow)
+        draw -= odds.is_late
         if draw < odds.is_slow:
             return Fault(before_seconds=slow) if rng.random() < 0.5 else Fault(after_seconds=slow)
         return FINE

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import math
 import random
 import sqlite3
 from collections import deque
@@ -172,11 +173,12 @@ class SimPod:
         self, plan: PodPlan, boot: int, agent: Agent, journal: SimJournal, rules: Rules, record: Record
     ) -> None:
         self.plan, self.record = plan, record
+        record.booted(plan.uid)
         self.boot = f"boot-{plan.uid}-{boot}"
         self.is_alive = True
         self.exit_code: int | None = None
         self.is_reachable = True  # by the operator
-        self.reachable_since = asyncio.get_running_loop().time()
+        self.reachable_since = -math.inf  # it was never cut off
         self.drained = asyncio.Event()  # SIGTERM: nothing is listed any more
         self.on_exit: Callable[[], None] = lambda: None
         self._rules = rules

@@ -1,6 +1,7 @@
 """What happened beside the API server: claims, commits, offers, and every beginning of a step's body."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pinfleet.journal.interface import Batch, Claim, ClaimResult, CommitResult, Owner
@@ -58,6 +59,14 @@ class Offered:
 
 
 @dataclass(frozen=True)
+class Booted:
+    """A process of a pod began."""
+
+    at: float
+    pod: str
+
+
+@dataclass(frozen=True)
 class Removed:
     """An operator deleted a pod that could be reached, while it executed runs that nobody wanted ended."""
 
@@ -76,13 +85,15 @@ class Record:
     offers: list[Offered] = field(default_factory=list)
     events: list[Claimed | Committed] = field(default_factory=list)
     removed: list[Removed] = field(default_factory=list)
+    boots: list[Booted] = field(default_factory=list)
+    on_event: list[Callable[[Claimed | Committed], None]] = field(default_factory=list)
     executions: int = 0  # of the agent's main
 
     def claimed(self, claim: Claim, result: ClaimResult) -> None:
         """The journal answered a claim."""
         event = Claimed(_now(), claim.run, claim.epoch, claim.boot, claim.pod, claim.version, result.status)
         self.claims.append(event)
-        self.events.append(event)
+        self._note(event)
 
     def committed(self, owner: Owner, batch: Batch, result: CommitResult) -> None:
         """The journal answered a commit."""
@@ -90,11 +101,20 @@ class Record:
         end = batch.end.state if batch.end else None
         event = Committed(_now(), owner.run, owner.epoch, steps, end, batch.parks, result.status)
         self.commits.append(event)
-        self.events.append(event)
+        self._note(event)
+
+    def booted(self, pod: str) -> None:
+        """A process of a pod began."""
+        self.boots.append(Booted(_now(), pod))
 
     def offered(self, run: str, offer: Offer) -> None:
         """An offer reached a pod."""
         self.offers.append(Offered(_now(), run, offer.epoch, offer.attempt, offer.end))
+
+    def _note(self, event: Claimed | Committed) -> None:
+        self.events.append(event)
+        for tell in self.on_event:
+            tell(event)
 
     def steps_begun(self, name: str) -> list[int]:
         """Steps of the run whose bodies began, in order, with repetitions."""

@@ -128,6 +128,16 @@ class World:
         said += [{"id": f"m{len(said) + i}", "body": body} for i, body in enumerate(bodies)]
         self.server.patch("agentruns", NAMESPACE, name, {"spec": {"messages": said}})
 
+    def lacks_message(self, name: str) -> bool:
+        """Whether the run waits for more messages than were sent to it."""
+        spec = self.server.read("agentruns", NAMESPACE, name)["spec"]
+        return int(spec["task"]["input"].get("receives", 0)) > len(spec.get("messages", ()))
+
+    def annotate(self, name: str) -> None:
+        """Change a run's metadata, which means nothing to anybody."""
+        note = {"note": f"{self.now():.3f}"}
+        self.server.patch("agentruns", NAMESPACE, name, {"metadata": {"annotations": note}})
+
     def delete_run(self, name: str) -> None:
         """Delete a run by hand."""
         self.server.remove("agentruns", NAMESPACE, name)

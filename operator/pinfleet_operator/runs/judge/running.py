@@ -60,7 +60,7 @@ def lost_its_pod(s: Situation) -> Verdict | None:
         return Verdict(again_at=retry)
     if s.has_place(run.pod_deaths):
         return Verdict((_again(s, run, run.version, message=run.message),))
-    return _no_slot(s, run, reason)
+    return _no_slot(s, run, reason, run.pod_deaths)
 
 
 def stopped_on_its_pod(s: Situation) -> Verdict | None:
@@ -242,7 +242,7 @@ def _lost(s: Situation, run: RunRecord, *, is_charged: bool, has_died: bool = Fa
         return Verdict((Assign(run.version, attempts, wake=due_timers(s), message=message, pod_deaths=deaths),))
     reason: EndReason | None = "attempts" if is_last else ending(s)
     if reason is not None:
-        return _no_slot(s, run, reason)
+        return _no_slot(s, run, reason, deaths)
     return _pending_after_a_while(s, WritePending(attempts, keys.NO_FREE_SLOT, message, deaths))
 
 
@@ -260,13 +260,17 @@ def _pending_after_a_while(s: Situation, pending: WritePending, *, retry_at_seco
     return Verdict(again_at=min(say_at, s.now + timedelta(seconds=max(1, wait))), needs_slot=needs_slot, alone=alone)
 
 
-def _no_slot(s: Situation, run: RunRecord, reason: EndReason | None) -> Verdict:
-    """No pod can take it: an end is written without the journal once none could for ``node_lost_seconds``."""
+def _no_slot(s: Situation, run: RunRecord, reason: EndReason | None, deaths: int) -> Verdict:
+    """No pod can take it: an end is written without the journal once none could for ``node_lost_seconds``.
+
+    By its deaths, not by those on its object, it waits for a pod of its own: two runs that wait for any slot and cannot
+    take it would hand the first free one to each other for ever.
+    """
     if reason is None:
         return no_slot(s, run.version or "")
     give_up_at = (s.lost_since or s.now) + timedelta(seconds=s.settings.node_lost_seconds)
     if s.lost_since is None or give_up_at > s.now:
-        return Verdict(again_at=give_up_at, needs_slot=True, alone=run.goes_alone)
+        return Verdict(again_at=give_up_at, needs_slot=True, alone=deaths >= ALONE_AT_DEATHS)
     phase, name, message = end_of(s, reason)
     return Verdict((WriteEnd(phase, keys.JOURNAL_UNREACHABLE, f"{name} {message}; no pod could read its journal"),))
 

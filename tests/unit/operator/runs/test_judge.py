@@ -322,6 +322,8 @@ def test_at_two_deaths_a_run_goes_alone_and_is_charged(situation: Make) -> None:
 
     crowded = judge(replace(second, can_place_alone=False))
     assert (crowded.actions, crowded.needs_slot, crowded.alone) == ((), True, True)
+    to_end = judge(replace(second, run=change(RUNNING, pod_deaths=1, cancel=True), can_place_alone=False))
+    assert (to_end.actions, to_end.needs_slot, to_end.alone) == ((), True, True)
 
     alone = replace(second, run=change(RUNNING, pod_deaths=2), died_with=None)
     (action,) = actions(alone)
