@@ -6,17 +6,15 @@ from dataclasses import replace
 from typing import Any
 
 from pinfleet_operator.api.settings import Settings
+from tests.sim import ends
 from tests.sim.deeds import Deeds, leads_by_itself
 from tests.sim.history import history_of
 from tests.sim.invariants import broken
 from tests.sim.near import Near
 from tests.sim.profiles import profile_of
-from tests.sim.world import FLEET, NAMESPACE, World, cluster
+from tests.sim.world import World, cluster
 
-QUIET_SECONDS, RESTLESS = 60.0, 10  # without a write for so long it is at rest; at the latest in the tenth such time
-HEAL_SECONDS = 1_500.0
-MOST_CHANGES = 2_000  # until all is well again; some dozens are usual
-OBEY_SECONDS = 200.0
+SPOILT = 0.3  # odds that there are objects which nobody can serve
 WARM = 0.8  # odds that the first version is active before anything happens
 LENGTHS = (5, 8, 14, 25)  # deeds of a schedule
 
@@ -38,6 +36,7 @@ class Chaos:
         world.kubelet.plan_of = lambda _pod: {
             "park_after_seconds": 3.0,
             "cancel_grace_seconds": 5.0,
+            "tick_seconds": 1.0,
             "journal_seconds": self.fate.choice((0.0, 0.01, 0.3)),
             "clock_ahead_seconds": self.fate.choice((0.0, 0.0, -30.0, -5.0, 5.0)),
         }
@@ -45,6 +44,8 @@ class Chaos:
         world.kubelet.reuses_ips = rng.choice((0.0, 0.9))
         world.kubelet.node_controller_seconds = rng.choice((5.0, 40.0))
         self.deeds.apply()
+        if self.profile.is_rough and rng.random() < SPOILT:
+            world.spoil()
         world.add_operator(leads=True)
         world.add_operator()
         if rng.random() < WARM:
@@ -66,12 +67,10 @@ class Chaos:
             for each in world.operators:
                 if leads_by_itself(each, world.lease.holder) and self.fate.random() < 0.3:
                     each.leader.lose()
-                if each.sees_restored_lease:
+                if each.sees_restored_lease or each.has_lost_its_lease:
                     await each.crash()
             if not world.operator.is_running and (world.operator.error or world.operator.sees_restored_lease):
                 self.deeds.succeed()
-
-    # The end
 
     async def _settle(self) -> list[str]:
         world, deeds = self.world, self.deeds
@@ -83,66 +82,9 @@ class Chaos:
             deeds.succeed()
             deeds.mend()
         deeds.retire_former()
-        found = await self._obey()
-        await self._heal()
-        found += await self._come_to_rest()
-        found += broken(history_of(world, has_faults=self.profile.is_rough)) + self._as_asked()
-        found += [f"{each.identity} died: {each.error!r}" for each in world.operators if not each.ended_well]
-        return found + self._left_over() + await self._goodbye()
-
-    async def _obey(self) -> list[str]:
-        """Rule 10: whoever was told to end, ends, whatever his code does."""
-        until = self.world.now() + OBEY_SECONDS
-        while self._disobedient() and self.world.now() < until:  # noqa: ASYNC110 - virtual time
-            await asyncio.sleep(1.0)
-        return [f"cancel: run {name} goes on" for name in self._disobedient()]
-
-    async def _heal(self) -> None:
-        """Wait until every run has ended, but not through all of a hot loop's writes."""
-        world, written = self.world, self.world.server.resource_version
-        until = world.now() + HEAL_SECONDS
-        while world.open_runs() and world.now() < until:
-            await asyncio.sleep(1.0)
-            if world.server.resource_version > written + MOST_CHANGES:
-                return
-
-    def _disobedient(self) -> list[str]:
-        read = self.world.server.read
-        return [name for name in self.world.open_runs() if read("agentruns", NAMESPACE, name)["spec"].get("cancel")]
-
-    async def _come_to_rest(self) -> list[str]:
-        """INV-8: in the end nothing is written any more."""
-        last: list[str] = []
-        for _ in range(RESTLESS):
-            since = self.world.now()
-            await asyncio.sleep(QUIET_SECONDS)
-            last = [str(w) for each in self.world.operators for w in each.kube.writes if w.at >= since]
-            if not last:
-                return []
-        return [f"INV-8: after {RESTLESS * QUIET_SECONDS:.0f} s there are still writes: {last}"]
-
-    def _as_asked(self) -> list[str]:
-        """INV-11: whatever came before, the version that the spec asks for is the active one."""
-        fleet = self.world.server.objects["agentdeployments", NAMESPACE, FLEET]
-        wanted, active = fleet["spec"]["version"], fleet.get("status", {}).get("activeVersion")
-        return [] if wanted == active else [f"INV-11: the spec asks for {wanted}, active is {active}"]
-
-    async def _goodbye(self) -> list[str]:
-        """INV-9: a fleet that is deleted leaves no version and no pod."""
-        server = self.world.server
-        server.delete("agentdeployments", NAMESPACE, FLEET, None, None)
-        kinds = ("agentdeployments", "agentversions", "pods")
-        await self.world.until(lambda: not any(server.all(kind) for kind in kinds), 400)
-        return [f"INV-9: {kind} {each['metadata']['name']} is left" for kind in kinds for each in server.all(kind)]
-
-    def _left_over(self) -> list[str]:
-        """What pods still hold: nothing may go on for a run that is over."""
-        pods = self.world.kubelet.processes.values()
-        return [
-            f"left over: pod {pod.plan.uid} still lists {[each.uid for each in pod.machine.state(0, '').runs]}"
-            for pod in pods
-            if pod.is_alive and pod.machine.state(0, "").runs
-        ]
+        found = await ends.ask(world)
+        found += broken(history_of(world, has_faults=self.profile.is_rough))
+        return found + await ends.goodbye(world)
 
 
 def settings_of(seed: int, *rules_off: str) -> Settings:

@@ -9,6 +9,7 @@ from pinfleet_operator.api.models.run_rules import EDGES
 from tests.sim import blame, fleets, moves
 from tests.sim.history import REPORT_SECONDS, Change, History, is_terminal
 from tests.sim.record import Claimed
+from tests.sim.world import BAD_RUNS, FLEET
 
 JOURNAL_STATES: Final = {"succeeded": {"Succeeded"}, "failed": {"Failed"}, "cancelled": {"Cancelled"}}
 JOURNAL_STATES_OF_LIMITS: Final = {"Failed", "TimedOut"}
@@ -74,7 +75,8 @@ def active_is_a_register(history: History) -> Iterator[str]:
     """INV-5 and INV-10: a run's pin was the active version at some moment between its creation and the pin."""
     actives = history.actives()
     for uid, states in history.runs().items():
-        if states[0].item["spec"]["task"].get("version"):
+        task = states[0].item["spec"]["task"]
+        if task.get("version") or task["agentDeployment"] != FLEET:
             continue
         pinned = next((state for state in states if "version" in state.status), None)
         if pinned is None:
@@ -210,7 +212,7 @@ def nothing_is_told(history: History) -> Iterator[str]:
 def every_run_ends(history: History) -> Iterator[str]:
     """No run is lost or stuck: at the end of the simulation each has ended, or was deleted by hand."""
     for uid, states in history.runs().items():
-        if states[-1].verb != "DELETED" and not is_terminal(states[-1].status):
+        if states[0].name not in BAD_RUNS and states[-1].verb != "DELETED" and not is_terminal(states[-1].status):
             status = {key: states[-1].status.get(key) for key in ("phase", "epoch", "pod", "reason", "attempts")}
             yield f"run {uid} is stuck: {status}"
 

@@ -43,15 +43,16 @@ class SimKubelet:
             return
         meta = pod["metadata"]
         if verb == "ADDED":
-            self._spawn(self._bring_up(meta["uid"]))
+            self.spawn(self._bring_up(meta["uid"]))
         elif verb == "DELETED":
             process = self.processes.get(meta["uid"])
             if process is not None and meta["uid"] not in self.lost_nodes:
                 process.kill()
         elif "deletionTimestamp" in meta:
-            self._spawn(self._terminate(meta["uid"]))
+            self.spawn(self._terminate(meta["uid"]))
 
-    def _spawn(self, work: Any) -> None:
+    def spawn(self, work: Any) -> None:
+        """Run something until the simulation ends."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -161,7 +162,7 @@ class SimKubelet:
         """The node's network is gone: the process goes on, nobody hears of it, its object does not go."""
         self.lost_nodes.add(uid)
         self.cut(uid)
-        self._spawn(self._control_node(uid))
+        self.spawn(self._control_node(uid))
 
     def burn_node(self, uid: str) -> None:
         """The node loses its power: the process is gone, nobody hears of it, and its address is free."""
@@ -183,7 +184,7 @@ class SimKubelet:
             return
         self.cut(uid, is_cut=False)
         if "deletionTimestamp" in pod["metadata"]:
-            self._spawn(self._terminate(uid))
+            self.spawn(self._terminate(uid))
         elif process is not None and process.is_alive:
             self._status(uid, conditions=[self._ready(is_ready=True)])
         elif process is not None:
@@ -201,9 +202,9 @@ class SimKubelet:
             if uid in self.lost_nodes:
                 continue
             if "deletionTimestamp" in pod["metadata"]:
-                self._spawn(self._terminate(uid))
+                self.spawn(self._terminate(uid))
             elif known is None:
-                self._spawn(self._bring_up(uid))
+                self.spawn(self._bring_up(uid))
             elif known.is_alive:
                 self._status(uid, phase="Running", podIP=self._ip_of(known), conditions=[self._ready(is_ready=True)])
             elif pod["status"]["phase"] not in {"Succeeded", "Failed"}:

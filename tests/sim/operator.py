@@ -240,6 +240,11 @@ class SimOperator:
         return can_see and self._restores != self._server.restores
 
     @property
+    def has_lost_its_lease(self) -> bool:
+        """Whether it led and knows that it does no more, which ends the process."""
+        return self.is_awake and self.is_running and self.leader.acquired.is_set() and not self.leader.is_leader
+
+    @property
     def is_awake(self) -> bool:
         """Whether it is not stopped."""
         return self.api_net.is_awake

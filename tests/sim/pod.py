@@ -35,7 +35,6 @@ from pinfleet.wire import Message
 from tests.sim.loop import EPOCH
 from tests.sim.record import Record
 
-TICK_SECONDS = 0.5
 IDLE_SECONDS = 60.0
 OWNER: ContextVar["SimPod | None"] = ContextVar("sim_pod", default=None)
 
@@ -55,6 +54,7 @@ class PodPlan:
     park_after_seconds: float = 10.0
     cancel_grace_seconds: float = 30.0
     clock_ahead_seconds: float = 0.0
+    tick_seconds: float = 0.5  # how often it looks at the clock while it holds runs
     journal_seconds: float = 0.0  # longest time of one call to the journal
 
 
@@ -221,7 +221,7 @@ class SimPod:
     async def _tick(self) -> None:
         """As the pod's server does; time means nothing to a machine that holds no run."""
         while True:
-            await asyncio.sleep(TICK_SECONDS)
+            await asyncio.sleep(self.plan.tick_seconds)
             while self.machine.is_empty:
                 await self._driver.wait_for_change(self.machine.n, IDLE_SECONDS)
             self._driver.apply(self.machine.tick(clock.now()))

@@ -6,7 +6,7 @@ import pytest
 
 from tests.sim.history import Change, History
 from tests.sim.invariants import CHECKERS, broken
-from tests.sim.record import Begun, Claimed, Committed, Removed
+from tests.sim.record import Begun, Booted, Claimed, Committed, Removed
 
 FLEET_ITEM = {"metadata": {"name": "fleet", "uid": "f"}}
 
@@ -170,6 +170,37 @@ def _charged_for_another() -> History:
     return history
 
 
+def _moved(*, pod_is_told: bool = False, **more: Any) -> History:
+    """A run that its pod has claimed is assigned to another pod."""
+    history = _run(_running(attempts=1), _running(2, pod="q", **{"attempts": 1} | more))
+    history.record.claims.append(Claimed(10.5, "u", 1, "b", "p", "v1", "claimed"))
+    history.record.boots.append(Booted(1.0, "p"))
+    if pod_is_told:
+        meta = {"name": "p", "uid": "p", "deletionTimestamp": "2026-01-01T00:00:00Z"}
+        history.changes["pods"].append(Change(11, 10.8, "MODIFIED", {"metadata": meta}))
+    return history
+
+
+def _charged_after_progress() -> History:
+    history = _run(_running(attempts=1, steps=3, stepsAtAttempt=1), _running(2, pod="q", attempts=2))
+    dead = {"metadata": {"name": "p", "uid": "p"}, "status": {"phase": "Failed"}}
+    history.changes["pods"].append(Change(11, 10.8, "MODIFIED", dead))
+    return history
+
+
+def _parked_for_the_same_timer() -> History:
+    waits = [{"id": "sleep#1", "kind": "Timer"}]
+    parked = {"phase": "Parked", "version": "v1", "epoch": 1, "waitingFor": waits}
+    woken = _running(2, timersFired=["sleep#1"])
+    return _run(_running(), parked, woken, {**parked, "epoch": 2})
+
+
+def _claimed_by_a_stranger() -> History:
+    history = _good()
+    history.record.events.append(Claimed(11.0, "u", 1, "b", "q", "v1", "claimed"))
+    return history
+
+
 BAD = [
     ("INV-1", "a pin changed", _run(_running(), {**_running(), "version": "v2"})),
     ("INV-1", "a pin was taken away", _run(_running(), {"phase": "Pending"})),
@@ -197,6 +228,11 @@ BAD = [
     ("INV-20", "a step began twice at one epoch", _begun_twice_at_an_epoch()),
     ("busy", "a pod was deleted while it served", _busy_pod_removed()),
     ("blame", "a run was charged for a death that another shared", _charged_for_another()),
+    ("charge", "a run was charged for a drain", _moved(pod_is_told=True, attempts=2)),
+    ("charge", "a run was charged in spite of progress", _charged_after_progress()),
+    ("claim", "a pod claimed a run that was sent to another", _claimed_by_a_stranger()),
+    ("leave", "a run left a pod that was there", _moved()),
+    ("timer", "a run parked for a timer that had woken it", _parked_for_the_same_timer()),
     ("ends", "a run is open at the end", _run(_running())),
     ("once", "a step began twice and nothing failed", _begun_twice()),
 ]
@@ -213,6 +249,11 @@ def test_a_bad_history_is_flagged(name: str, what: str, history: History) -> Non
 def test_a_good_history_is_not_flagged() -> None:
     """No checker complains about a run that was assigned, ended and recorded once."""
     assert broken(_good()) == []
+
+
+def test_a_run_may_leave_a_pod_that_goes() -> None:
+    """What its pod was told to go for is no fault of the operator's, and not charged."""
+    assert broken(_moved(pod_is_told=True), "leave", "charge") == []
 
 
 def test_every_checker_has_a_control() -> None:

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import random
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, Final
 
 import pytest
 import structlog.testing
@@ -26,6 +26,15 @@ NAMESPACE = "default"
 FLEET = "fleet"
 TERMINAL = {"Succeeded", "Failed", "Cancelled", "TimedOut"}
 STEP_SECONDS = 0.05
+BAD_FLEETS: Final[dict[str, Json]] = {
+    "bad-template": {"version": "v1", "template": {"spec": {}}},
+    "bad-spec": {"version": "v1", "template": 5},
+}
+BAD_RUNS: Final[dict[str, Json]] = {
+    "bad-fleet": {"agentDeployment": "nobody", "input": {}},
+    "bad-task": {"agentDeployment": 5, "input": {}},  # nobody can read it
+    "bad-template-run": {"agentDeployment": "bad-template", "input": {}},
+}
 
 
 class World:
@@ -108,6 +117,13 @@ class World:
         except NotFound:
             self.server.create("agentdeployments", NAMESPACE, {"metadata": {"name": FLEET}, "spec": wanted})
 
+    def spoil(self) -> None:
+        """Create what cannot be served: it must stall nobody else."""
+        for name, spec in BAD_FLEETS.items():
+            self.server.create("agentdeployments", NAMESPACE, {"metadata": {"name": name}, "spec": spec})
+        for name, task in BAD_RUNS.items():
+            self.server.create("agentruns", NAMESPACE, {"metadata": {"name": name}, "spec": {"task": task}})
+
     def start(self, name: str, *, version: str | None = None, limits: Json | None = None, **ask: Any) -> None:
         """Create a run; `ask` is its input."""
         task: Json = {"agentDeployment": FLEET, "input": ask}
@@ -168,6 +184,11 @@ class World:
         status: Json = self.server.objects.get(("agentdeployments", NAMESPACE, FLEET), {}).get("status", {})
         return status
 
+    def spec(self) -> Json:
+        """The fleet's spec."""
+        spec: Json = self.server.read("agentdeployments", NAMESPACE, FLEET)["spec"]
+        return spec
+
     def pod_of(self, name: str) -> SimPod:
         """The process that the run is assigned to."""
         return self.kubelet.processes[self.run(name)["podUID"]]
@@ -179,7 +200,8 @@ class World:
     def open_runs(self) -> list[str]:
         """Names of the runs that have not ended."""
         runs = self.server.all("agentruns")
-        return [run["metadata"]["name"] for run in runs if run.get("status", {}).get("phase") not in TERMINAL]
+        names = [run["metadata"]["name"] for run in runs if run.get("status", {}).get("phase") not in TERMINAL]
+        return [name for name in names if name not in BAD_RUNS]
 
     def journal_rows(self) -> dict[str, Json]:
         """The journal's runs by uid, with the versions of their steps."""
@@ -187,13 +209,15 @@ class World:
 
     # Waiting
 
-    async def until(self, holds: Callable[[], object], seconds: float = 60.0) -> bool:
+    async def until(
+        self, holds: Callable[[], object], seconds: float = 60.0, step_seconds: float = STEP_SECONDS
+    ) -> bool:
         """Wait until something holds; whether it did in time."""
         end = self.now() + seconds
         while not holds():
             if self.now() >= end:
                 return False
-            await asyncio.sleep(STEP_SECONDS)
+            await asyncio.sleep(step_seconds)
         return True
 
     async def until_active(self, version: str = "v1", seconds: float = 60.0) -> None:

@@ -48,6 +48,13 @@ def kept_dead(world: World, version: VersionView, wanted: int) -> frozenset[str]
     return frozenset(pod.record.uid for pod in kept)
 
 
+def steady_at(world: World, version: VersionView) -> datetime | None:
+    """When the next of its pods will have been ready for long enough to clear the dead before it; None: none will."""
+    ready = (pod.record.ready_since for pod in version.live if pod.is_ready)
+    times = (since + timedelta(seconds=STEADY_SECONDS) for since in ready if since is not None)
+    return min((at for at in times if at > world.now), default=None)
+
+
 def next_pod_at(world: World, version: VersionView, wanted: int) -> datetime:
     """When the version's next pod may be made; not after `now`: at once."""
     times = [world.now]

@@ -19,7 +19,7 @@ from pinfleet_operator.plan.actions import (
     Steps,
     WriteSecret,
 )
-from pinfleet_operator.plan.backoff import kept_dead, next_pod_at, refused_until
+from pinfleet_operator.plan.backoff import kept_dead, next_pod_at, refused_until, steady_at
 from pinfleet_operator.plan.roles import Role
 from pinfleet_operator.plan.world import PodView, VersionView, World
 
@@ -121,7 +121,8 @@ def _bury(world: World, version: VersionView, wanted: int) -> Steps:
     """Delete dead pods whose runs were assigned anew, but for those that tell how long to wait before the next."""
     kept = kept_dead(world, version, wanted)
     dead = [p for p in version.pods if p.record.is_terminal and not p.record.deleting and p.runs == 0]
-    return Steps(tuple(_delete(pod) for pod in dead if pod.record.uid not in kept))
+    again_at = steady_at(world, version) if kept else None
+    return Steps(tuple(_delete(pod) for pod in dead if pod.record.uid not in kept), again_at)
 
 
 def _tell_again(world: World, version: VersionView) -> Steps:

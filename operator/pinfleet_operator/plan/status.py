@@ -43,9 +43,12 @@ def fleet_status(world: World, found: Finding | None, judged: tuple[Judged, ...]
 
 
 def write_steps(world: World, status: AgentDeploymentStatus, judged: tuple[Judged, ...]) -> Steps:
-    """Write the status if it changed; mere counts only now and then, but at once when a draining version is empty."""
+    """Write the status if it changed; mere counts only now and then, but at once when a draining version is empty.
+
+    Not before every pod was asked once: a new leader would say that none is ready, and a moment later that all are.
+    """
     fleet = world.fleet
-    if fleet is None or status == fleet.status:
+    if fleet is None or status == fleet.status or any(each.version.has_unheard for each in judged):
         return Steps()
     written_at = world.status_written_at
     if written_at is None or _essence(status) != _essence(fleet.status) or _has_emptied(world, judged):

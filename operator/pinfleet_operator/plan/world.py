@@ -94,6 +94,11 @@ class VersionView:
         return tuple(pod for pod in self.pods if pod.is_live)
 
     @property
+    def has_unheard(self) -> bool:
+        """Whether a pod of it is Ready by its kubelet, and its server was neither heard nor found silent yet."""
+        return any(pod.record.ready and not pod.has_answered and pod.failing_since is None for pod in self.live)
+
+    @property
     def ready(self) -> int:
         """Number of its pods that take runs."""
         return sum(pod.is_ready for pod in self.pods)

@@ -64,6 +64,8 @@ ACTIVE_PODS: list[Row] = [
     ("parked runs need none", active(EMPTY, runs=open_runs(parked=40)), (), None),
     ("a dead pod's place is taken at once if it had served for long", active(DEAD_LONG), (create(1),), None),
     ("a pod that died young is waited for", active(DEAD), (), 5.0),
+    ("and is buried, without another trigger, once a later pod was ready for a minute",
+     active(DEAD, a_pod(1, runs=10, created_at=ago(4), ready_since=ago(20)), runs=open_runs(10)), (), 40.0),
     ("an evicted pod is replaced and buried", active(EVICTED), (delete(EVICTED), create(1)), None),
     ("a dead pod stays until its runs are assigned anew", active(OWNING), (create(1),), None),
     ("a pod that ends has a successor under another name", active(ENDING), (create(1),), None),

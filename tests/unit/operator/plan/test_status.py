@@ -139,3 +139,14 @@ def test_a_later_moment_alone_is_not_written() -> None:
     """INV-8: resourceVersions move all the time; a quiet fleet's status does not."""
     world = recorded(active(FULL, runs=open_runs(10)))
     assert acts_of(plan(replace(world, counted_at="999999", now=NOW + timedelta(hours=3)))) == ((), None)
+
+
+def test_nothing_is_said_of_pods_that_were_not_asked_yet() -> None:
+    """INV-12: a new leader, which has heard no pod, does not say that none is ready, to say otherwise at once."""
+    world = recorded(active(FULL, runs=open_runs(10)))
+    unheard = replace(FULL, has_answered=False, answers=False)
+    fresh = replace(world, versions=(replace(world.versions[0], pods=(unheard,)),))
+    assert acts_of(plan(fresh)) == ((), None)
+    silent = replace(unheard, failing_since=ago(1))
+    found = acts_of(plan(replace(world, versions=(replace(world.versions[0], pods=(silent,)),))))
+    assert any(isinstance(each, do.WriteStatus) for each in found[0])
