@@ -9,7 +9,7 @@ FOUND: Final[tuple[tuple[str, str, int | None, str], ...]] = (
     ("2", "pods without commit-before-report", 0, "INV-16"),
     ("3", "rule 3", None, "not tried yet"),
     ("4", "rule 4", None, "not tried yet"),
-    ("5", "rule 5", None, "not tried yet"),
+    ("5", "rule 5, pods without boot", None, "not tried yet"),
     ("6", "rule 6", None, "not tried yet"),
     ("7", "rule 7", None, "not tried yet"),
     ("8", "rule 8, pods without leader", None, "not tried yet"),

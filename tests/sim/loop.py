@@ -1,6 +1,7 @@
 """An event loop whose clock jumps to the next timer when nothing is ready: hours pass in milliseconds."""
 
 import asyncio
+import itertools
 import selectors
 from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
@@ -45,6 +46,17 @@ class _JumpingSelector(selectors.DefaultSelector):
         return []
 
 
+class NumberedTask(asyncio.Task[Any]):
+    """A task that is hashed by its number: sets of tasks are cancelled in an order that no address decides."""
+
+    def __init__(self, coro: Coroutine[Any, Any, Any], *, loop: "VirtualLoop", **options: Any) -> None:
+        self._number = next(loop.numbers)
+        super().__init__(coro, loop=loop, **options)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
 class VirtualLoop(asyncio.SelectorEventLoop):
     """A loop with virtual time, starting at 0."""
 
@@ -52,6 +64,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         selector = _JumpingSelector()
         selector.loop = self
         self._virtual = 0.0
+        self.numbers = itertools.count()
         super().__init__(selector)
 
     def time(self) -> float:

@@ -32,7 +32,7 @@ from pinfleet.pod.runner import watch_tasks
 from pinfleet.reports import Place
 from pinfleet.rules import Rules
 from pinfleet.wire import Message
-from tests.sim.loop import EPOCH
+from tests.sim.loop import EPOCH, NumberedTask
 from tests.sim.record import Record
 
 IDLE_SECONDS = 60.0
@@ -318,7 +318,7 @@ def _now() -> Moment:
 
 def task_factory(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **options: Any) -> Any:
     """The pod's own task factory, which also notes whose process a task belongs to."""
-    task = watch_tasks(loop, coro, **options)
+    task = watch_tasks(loop, coro, kind=NumberedTask, **options)
     context: contextvars.Context | None = options.get("context")
     owner = OWNER.get() if context is None else context.get(OWNER)
     if owner is not None:

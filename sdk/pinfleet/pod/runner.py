@@ -102,9 +102,15 @@ class Runner:
                 await asyncio.sleep(_AGAIN_SECONDS)
 
 
-def watch_tasks(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **options: Any) -> "asyncio.Task[Any]":
+def watch_tasks(
+    loop: asyncio.AbstractEventLoop,
+    coro: Coroutine[Any, Any, Any],
+    *,
+    kind: "type[asyncio.Task[Any]]" = asyncio.Task,
+    **options: Any,
+) -> "asyncio.Task[Any]":
     """Task factory: a task that a run's code makes is known to its execution, which waits for it before it is gone."""
-    task = asyncio.Task(coro, loop=loop, **options)
+    task = kind(coro, loop=loop, **options)
     context: contextvars.Context | None = options.get("context")
     position = POSITION.get() if context is None else context.get(POSITION)
     if position is not None:
