@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.rules.stage import names, play
+from tests.sim.net import Fault
 from tests.sim.world import World
 
 NEIGHBOURS = ("b", "c", "d")
@@ -90,6 +91,32 @@ def test_rule_17_a_step_recorded_alone_ends_the_suspicion() -> None:
         assert (world.run("a")["attempts"], world.run("b")["attempts"]) == (1, 1)
 
     assert play(scenario, seconds=600) == []
+
+
+@pytest.mark.case("protocol: rule 17")
+def test_rule_17_a_death_may_be_heard_before_the_last_assignment() -> None:
+    """A standby that heard of the pod's end before it heard of a second run on it charges neither when it leads."""
+
+    async def scenario(world: World) -> None:
+        world.deploy("v1", replicas=1, runsPerPod=5)
+        await asyncio.sleep(150.0)  # one pod is left
+        standby = world.add_operator()
+        world.start("a", steps=2, seconds=30.0)
+        await world.until_begun("a", 1)
+        await asyncio.sleep(5.0)
+        standby.api_net.script = lambda verb, name: (
+            Fault(before_seconds=4.0) if (verb, name) == ("watch", "agentruns") else None
+        )
+        world.start("b", steps=2, seconds=30.0)
+        await world.until_begun("b", 1)
+        assert world.run("a")["podUID"] == world.run("b")["podUID"]
+        await world.operator.crash()
+        world.kubelet.crash(world.run("a")["podUID"])
+        await asyncio.sleep(2.0)
+        standby.leader.take()
+        assert await world.until(lambda: "podDeaths" in world.run("a") and "podDeaths" in world.run("b"))
+
+    assert play(scenario) == []
 
 
 def test_rule_17_taken_out_charges_the_neighbours() -> None:
