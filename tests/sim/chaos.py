@@ -15,6 +15,7 @@ from tests.sim.profiles import profile_of
 from tests.sim.world import World, cluster
 
 SPOILT = 0.3  # odds that there are objects which nobody can serve
+GRACE_SECONDS = 5  # of code that was told to end
 WARM = 0.8  # odds that the first version is active before anything happens
 LENGTHS = (5, 8, 14, 25)  # deeds of a schedule
 
@@ -35,7 +36,7 @@ class Chaos:
         rng, world = self.rng, self.world
         world.kubelet.plan_of = lambda _pod: {
             "park_after_seconds": 3.0,
-            "cancel_grace_seconds": 5.0,
+            "cancel_grace_seconds": float(GRACE_SECONDS),
             "tick_seconds": 1.0,
             "journal_seconds": self.fate.choice((0.0, 0.01, 0.3)),
             "clock_ahead_seconds": self.fate.choice((0.0, 0.0, -30.0, -5.0, 5.0)),
@@ -52,7 +53,7 @@ class Chaos:
             await world.until(lambda: world.fleet().get("activeVersion"))
         self.deeds.set_odds()
         supervisor = asyncio.create_task(self._supervise())
-        for _ in range(rng.choice(LENGTHS) * self.profile.lengths):
+        for _ in range(round(rng.choice(LENGTHS) * self.profile.lengths)):
             await asyncio.sleep(rng.expovariate(1 / self.profile.pace_seconds))
             await self.deeds.do_one()
         found = await self._settle()
@@ -92,6 +93,7 @@ def settings_of(seed: int, *rules_off: str) -> Settings:
     rng = random.Random(f"settings {seed}")
     settings = Settings(
         node_lost_seconds=rng.choice((10, 300)),
+        cancel_grace_seconds=GRACE_SECONDS,
         unreachable_seconds=rng.choice((26, 30)),
         run_workers=rng.choice((1, 16)),
         empty_seconds=rng.choice((5, 60)),

@@ -5,6 +5,7 @@ that breaks something; ``--record`` writes them into found.py. ``--replay FIRST 
 again, with the rule taken out and with it. Where one rule covers another's race, both are taken out.
 """
 
+import json
 import os
 import sys
 import time
@@ -121,7 +122,7 @@ def _record(rows: list[tuple[str, str, int | None, str]]) -> None:
     path = Path(__file__).with_name("found.py")
     head = path.read_text(encoding="utf-8").partition("    # rule, what")[0]
     title = "    # rule, what is out, first seed (None: none of those tried), the invariant that it breaks\n"
-    lines = [f"    {row!r},\n".replace("'", '"') for row in rows]
+    lines = [f"    ({', '.join('None' if each is None else json.dumps(each) for each in row)}),\n" for row in rows]
     path.write_text(head + title + "".join(lines) + ")\n", encoding="utf-8")
 
 

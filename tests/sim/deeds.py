@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.sim.kubelet import any_live
-from tests.sim.net import Odds
+from tests.sim.net import Odds, no_script
 from tests.sim.operator import SimOperator
 from tests.sim.profiles import USUAL, Profile, draw
 from tests.sim.runs import ROUGH, ask
@@ -130,9 +130,17 @@ class Deeds:
 
         def cut(uid: str) -> None:
             self.world.kubelet.cut(uid)
-            self._after(self.rng.choice((2.0, 10.0, 60.0)), lambda: self.world.kubelet.cut(uid, is_cut=False))
+            if self.rng.random() < 0.3:  # rules 8 and 10: it is to end a run, and goes if it stays silent
+                self._cancel_on(uid)
+            self._after(self.rng.choice((2.0, 14.0, 60.0)), lambda: self.world.kubelet.cut(uid, is_cut=False))
 
         self.on_pod(cut)
+
+    def _cancel_on(self, uid: str) -> None:
+        for name in self.world.open_runs():
+            if self.world.run(name).get("podUID") == uid:
+                self.world.cancel(name)
+                return
 
     def lose_node(self) -> None:
         """Nobody reaches a pod, nor hears of it."""
@@ -190,6 +198,11 @@ class Deeds:
 
         self.later.append(asyncio.create_task(wake()))
 
+    def _nod(self, verb: str, _name: str) -> None:
+        """Rule 8: the leader is stopped between a decision about a pod and its write."""
+        if verb in {"patch pods", "delete pods"} and self.rng.random() < self.profile.nods:
+            self._sleep()
+
     def succeed(self) -> None:
         """A standby, or a new process, begins to lead."""
         standby = [each for each in self.world.operators if each.is_running and not each.leader.acquired.is_set()]
@@ -228,6 +241,7 @@ class Deeds:
             each.pod_net.odds = Odds(rate, rate, rate, rate)
             each.api_net.hot = each.pod_net.hot = self.profile.hot
             each.api_net.watch_lag_seconds = lag
+            each.api_net.script = self._nod
             each.api_net.jitter_seconds = each.pod_net.jitter_seconds = 0.02
             each.api_net.outlives = each.pod_net.outlives = OUTLIVES
 
@@ -238,6 +252,7 @@ class Deeds:
             each.wake()
             for net in (each.api_net, each.pod_net):
                 net.is_cut, net.odds, net.watch_lag_seconds, net.outlives, net.hot = False, Odds(), 0.0, 0.0, {}
+                net.script = no_script
         for uid in list(world.kubelet.processes):
             world.kubelet.find_node(uid)
         for name in world.open_runs():

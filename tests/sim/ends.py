@@ -13,7 +13,7 @@ HEAL_SECONDS = 1_500.0
 MOST_CHANGES = 2_000  # until all is well again; some dozens are usual
 OBEY_SECONDS = 200.0
 FRESH_SECONDS = 30.0
-SERVED_SECONDS = 60.0
+SERVED_SECONDS = 400.0  # pods that fail one after the other are waited for, up to 300 s
 GONE_SECONDS = 400.0  # a deletion that no watch tells of is seen by the resync
 KINDS: Final = ("agentdeployments", "agentversions", "pods")
 

@@ -8,7 +8,8 @@ from typing import Any
 from pinfleet.agent import Agent
 from pinfleet.rules import Rules
 from pinfleet_operator.api import keys
-from tests.sim.pod import PodPlan, SimJournal, SimPod
+from tests.sim.journal import SimJournal
+from tests.sim.pod import PodPlan, SimPod
 from tests.sim.record import Record
 from tests.sim.server import Json, Server, stamp
 
@@ -32,6 +33,7 @@ class SimKubelet:
         self.rng, self.reuses_ips = random.Random("ips"), 0.0  # odds that a pod gets the address of a dead one
         self.reuses_ip: str | None = None  # the next pod gets this address
         self.plan_of: Callable[[Json], dict[str, Any]] = lambda _pod: {}  # what a pod is started with beside the usual
+        self._terminating: set[str] = set()  # pod uids
         self._tasks: set[asyncio.Task[None]] = set()
         self._ips = 0
         server.listeners.append(self._see)
@@ -89,24 +91,32 @@ class SimKubelet:
         self.by_ip[ip] = process
 
     async def _terminate(self, uid: str) -> None:
-        process = self.processes.get(uid)
-        if uid in self.lost_nodes:
+        if uid in self._terminating or uid in self.lost_nodes:
             return
-        if process is not None and process.is_alive and not process.machine.is_draining:
-            process.drain()
-            self._status(uid, conditions=[self._ready(is_ready=False)])
-            try:
-                async with asyncio.timeout(GRACE_SECONDS):
-                    await process.drained.wait()
-            except TimeoutError:
-                pass
-        elif process is not None and process.is_alive:
-            return  # an earlier change began this already
-        if uid not in self.lost_nodes:
+        self._terminating.add(uid)
+        try:
+            await self._drain(uid)
+        finally:
+            self._terminating.discard(uid)
+        if uid not in self.lost_nodes:  # else it goes once its node is back
+            process = self.processes.get(uid)
             if process is not None:
                 process.on_exit = lambda: None
                 process.kill(0)
             self._remove(uid)
+
+    async def _drain(self, uid: str) -> None:
+        process = self.processes.get(uid)
+        if process is None or not process.is_alive:
+            return
+        if not process.machine.is_draining:
+            process.drain()
+            self._status(uid, conditions=[self._ready(is_ready=False)])
+        try:
+            async with asyncio.timeout(GRACE_SECONDS):
+                await process.drained.wait()
+        except TimeoutError:
+            pass
 
     def _exited(self, process: SimPod) -> None:
         uid = process.plan.uid

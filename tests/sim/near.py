@@ -40,7 +40,8 @@ class Near:
     def _is_candidates(self, pod: dict[str, Any]) -> bool:
         conditions = pod.get("status", {}).get("conditions", ())
         is_ready = any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
-        return is_ready and pod["metadata"]["labels"].get("pinfleet.dev/version") != self._active
+        version = pod["metadata"]["labels"].get("pinfleet.dev/version")
+        return is_ready and bool(version != self._active)
 
     def _recorded(self, event: Claimed | Committed) -> None:
         if not isinstance(event, Committed) or event.status != "committed":

@@ -27,6 +27,11 @@ Script = Callable[[str, str], Fault | None]
 """From verb and object of a call to what befalls it; None: nothing out of the ordinary."""
 
 
+def no_script(_verb: str, _name: str) -> Fault | None:
+    """Nothing out of the ordinary."""
+    return None
+
+
 @dataclass
 class Odds:
     """Probabilities of faults, for random schedules; all zero: none."""
@@ -59,7 +64,7 @@ class Net:
     is_cut: bool = False
     outlives: float = 0.0  # probability that what is under way when its sender dies is carried out all the same
     outlives_seconds: float = 30.0  # within so long: an API server ends a request after a minute
-    script: Script = lambda _verb, _name: None
+    script: Script = no_script
 
     def __post_init__(self) -> None:
         self.open_since = -math.inf  # virtual seconds, when it was last cut or mended; never yet

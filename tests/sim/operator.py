@@ -14,10 +14,11 @@ from pinfleet_operator.control_plane import ControlPlane, Ends
 from pinfleet_operator.errors import NotLeader, PodUnreachable, Unavailable
 from pinfleet_operator.wire import PodTarget
 from tests.sim.api import Client
+from tests.sim.journal import ProcessDied
 from tests.sim.kubelet import SimKubelet
 from tests.sim.loop import VirtualClock
 from tests.sim.net import Net
-from tests.sim.pod import Call, ProcessDied
+from tests.sim.pod import Call
 from tests.sim.record import Removed
 from tests.sim.server import Server
 

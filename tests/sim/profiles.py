@@ -20,9 +20,10 @@ class Profile:
     only: bool = False  # deeds that are not named do not happen
     pace_seconds: float = 2.5  # mean time between two deeds
     rates: tuple[float, ...] = (0.0, 0.02, 0.1, 0.2)  # of each fault of a call, one for a schedule
-    lengths: int = 1  # times as many deeds as usual
+    lengths: float = 1.0  # times as many deeds as usual
     most_versions: int = 3
     hot: dict[str, Odds] = field(default_factory=dict)  # calls with odds of their own
+    nods: float = 0.0  # odds that the leader is stopped right before a write to a pod
     near: float = 0.2  # odds of a deed right when something happens that it may race with, see near.Near
     shape: dict[str, Any] = field(default_factory=dict)  # of the fleet
     settings: dict[str, Any] = field(default_factory=dict)  # of the operator
@@ -42,7 +43,7 @@ USUAL: Final = Profile(
 
 PROFILES: Final = (
     USUAL,
-    Profile("calm", is_rough=False),
+    Profile("calm", lengths=0.7, is_rough=False),
     Profile(
         "switches",
         deeds={"start": 20, "deploy": 2, "revert": 2, "pause": 1, "operator crash": 1},
@@ -50,7 +51,6 @@ PROFILES: Final = (
         only=True,
         pace_seconds=1.0,
         rates=(0.0, 0.02),
-        lengths=2,
         most_versions=9,
         hot={"patch agentdeployments": UNSURE, "patch agentruns": Odds(is_slow=0.5)},
         near=0.6,
@@ -59,12 +59,13 @@ PROFILES: Final = (
         "leaders",
         deeds={
             "start": 5, "burst": 10, "cancel": 2, "deploy": 4, "operator crash": 5, "operator asleep": 10,
-            "fleet watch hangs": 3, "pod cut": 2,
+            "fleet watch hangs": 3, "pod cut": 8,
         },
-        runs={"quick": 6, "plain": 2, "sleeps": 1, "deaf": 1},
+        runs={"quick": 4, "plain": 3, "slow": 2, "sleeps": 1, "deaf": 1},
         only=True,
         hot={"patch pods": UNSURE, "delete pods": UNSURE},
-        pace_seconds=4.0,
+        lengths=0.4,
+        nods=0.5,
         shape={"replicas": 1, "runsPerPod": 1},
         settings={"empty_seconds": 5},
     ),
