@@ -14,7 +14,7 @@ from typing import Any, Final, Generic, NoReturn, TypeVar
 T = TypeVar("T")
 
 HIDDEN: Final = "[secret]"
-SHORTEST: Final = 4
+SHORTEST: Final = 6
 """Shorter texts are not searched for: they stand in any text."""
 
 _CREDENTIAL: Final = re.compile(

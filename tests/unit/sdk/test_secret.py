@@ -208,11 +208,11 @@ def test_log_lines_hold_no_secret() -> None:
 
 def test_a_log_line_stays_json() -> None:
     """A secret that also stands outside of texts takes nothing of the line's structure along."""
-    pin = sdk.Secret("7311")
-    record = logging.LogRecord("x", logging.ERROR, "f", 1, "code 7311", (), None)
-    record.number = 7311
+    pin = sdk.Secret("731145")
+    record = logging.LogRecord("x", logging.ERROR, "f", 1, "code 731145", (), None)
+    record.number = 731145
     line = json.loads(JsonLines().format(record))
-    assert (line["event"], line["number"], pin.reveal()) == (f"code {HIDDEN}", 7311, "7311")
+    assert (line["event"], line["number"], pin.reveal()) == (f"code {HIDDEN}", 731145, "731145")
 
 
 @pytest.mark.parametrize(
@@ -256,8 +256,8 @@ async def test_what_a_run_shows_holds_no_secret(
 
 def test_a_secret_that_is_gone_is_searched_for_no_more() -> None:
     """A secret is known for as long as somebody holds it; short ones stand in any text and are left."""
-    short, long = sdk.Secret("ab"), sdk.Secret({"token": ["abcdef", 123456]})
-    assert scrubbed("ab abcdef 123456") == f"ab {HIDDEN} {HIDDEN}"
+    short, long = sdk.Secret("abcde"), sdk.Secret({"token": ["abcdef", 123456]})
+    assert scrubbed("abcde abcdef 123456") == f"abcde {HIDDEN} {HIDDEN}"
     del long
     assert scrubbed("abcdef") == "abcdef"
-    assert short.reveal() == "ab"
+    assert short.reveal() == "abcde"
