@@ -14,7 +14,7 @@ import helm_python
 
 from hack import images
 from hack.render_chart import CHART
-from hack.stage import ROOT, SYSTEM_NAMESPACE, Json, Stage, StageError
+from hack.stage import SYSTEM_NAMESPACE, Json, Stage, StageError
 from localcluster import Cluster
 
 RELEASE = "pinfleet"
@@ -75,9 +75,10 @@ class RealStage(Stage):
                 helm.install(CHART, RELEASE, VALUES, namespace=SYSTEM_NAMESPACE)
         self.wait_operator()
 
-    def install_crds(self) -> None:
-        """Bring the CRDs back by hand, as the page on uninstalling says."""
-        self.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
+    def upgrade(self) -> None:
+        """Helm upgrade, which brings the CRDs back, as the page on uninstalling says."""
+        with self.helm() as helm:
+            helm.upgrade(CHART, RELEASE, VALUES, namespace=SYSTEM_NAMESPACE)
         self.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
 
     def uninstall(self) -> None:

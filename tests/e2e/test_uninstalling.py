@@ -9,7 +9,7 @@ from hack.stage import SYSTEM_NAMESPACE
 from tests.e2e.fleet import RealFleet
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "uninstalling.md"
-CRDS = ("agentdeployments.pinfleet.dev", "agentversions.pinfleet.dev", "agentruns.pinfleet.dev")
+CRDS = tuple(f"{kind}.pinfleet.dev" for kind in ("agentdeployments", "agentversions", "agentruns", "agentapprovals"))
 
 
 def give_up(fleet: RealFleet) -> None:
@@ -76,7 +76,7 @@ def test_a_namespace_is_stuck_without_the_operator(fleet: RealFleet) -> None:
 
 
 def test_the_operator_and_then_the_crds_go(fleet: RealFleet) -> None:
-    """The operator gone, a deleted CRD waits for its fleets; the page's command frees all three, and pods go too."""
+    """The operator gone, a deleted CRD waits for its fleets; the page's command frees all of them, and pods go too."""
     with_a_long_run(fleet)
     without_the_operator(fleet)
     fleet.stage.kubectl("delete", "crd", "agentdeployments.pinfleet.dev", "--wait=false")
@@ -92,7 +92,7 @@ def test_the_crds_go_first(fleet: RealFleet) -> None:
     fleet.stage.kubectl("delete", "crd", *CRDS, "--wait=false")
     fleet.stage.wait_for("the CRDs to go", lambda: not any(fleet.stage.exists("crd", name) for name in CRDS), 150)
     fleet.stage.wait_for("the pods to go", lambda: not fleet.pods(), 90)
-    fleet.stage.install_crds()
+    fleet.stage.upgrade()
     fleet.deploy("v2", replicas=1)
     fleet.wait_active("v2", 200)
     fleet.start("again", steps=2)
