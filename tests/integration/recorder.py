@@ -117,7 +117,7 @@ class Recorder:
                     self._watching[plural] = connection
                     mark = "&" if "?" in path else "?"
                     connection.request("GET", f"{path}{mark}watch=1&resourceVersion={version}")
-                    for line in connection.getresponse():
+                    for line in _watched(connection.getresponse()):
                         version = self._take(plural, loads(line), version)
             except (OSError, http.client.HTTPException, ValueError):
                 self._stopping.wait(0.2)
@@ -196,6 +196,17 @@ def loads(text: bytes) -> Json:
     except RecursionError:
         found = json.loads(DEEP.sub(b"[]", text))
     return found
+
+
+def _watched(answer: http.client.HTTPResponse) -> http.client.HTTPResponse:
+    """A watch that has begun.
+
+    Raises:
+        OSError: it has not; an API server that starts does not serve everything.
+    """
+    if answer.status != http.client.OK:
+        raise OSError(f"{answer.status} {answer.reason}")
+    return answer
 
 
 def _open(path: Path) -> sqlite3.Connection:
