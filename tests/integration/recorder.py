@@ -34,6 +34,7 @@ PATHS: Final = {
 DEEP: Final = re.compile(rb"\[{200,}\]{200,}")
 SAMPLE_SECONDS = 0.5  # between two looks into the journals
 CATCH_UP_SECONDS = 20.0
+UNSEEN: Final = "changed unseen"
 
 
 class Recorder:
@@ -44,7 +45,7 @@ class Recorder:
         self._seen: dict[str, list[Change]] = {plural: [] for plural in PATHS}
         self._steps: dict[StepRow, None] = {}
         self._claims: dict[RunRow, None] = {}
-        self._gaps: list[str] = []
+        self._gaps: list[tuple[str, str]] = []  # namespace, and what changed in it unseen
         self._stopping = threading.Event()
         self._watching: dict[str, http.client.HTTPConnection] = {}
         self._threads: list[threading.Thread] = []
@@ -84,7 +85,7 @@ class Recorder:
             claims=[row for row in list(self._claims) if row.run in uids],
             trace=trace_of(trace),
             ended_at=time.time(),
-            gaps=[*self._gaps, *missing],
+            gaps=[*(what for where, what in self._gaps if where == namespace), *missing],
         )
 
     # The API server
@@ -141,7 +142,7 @@ class Recorder:
         missed += [(uid, "DELETED", change.item) for uid, change in latest.items()
                    if uid not in there and change.verb != "DELETED"]  # fmt: skip
         for uid, verb, item in missed:
-            self._gaps.append(f"{plural} {uid} changed unseen: {why}")
+            self._gaps.append((item["metadata"]["namespace"], f"{plural} {uid} {UNSEEN}: {why}"))
             self._seen[plural].append(Change(int(item["metadata"]["resourceVersion"]), time.time(), verb, item))
         return str(listed["metadata"]["resourceVersion"])
 
