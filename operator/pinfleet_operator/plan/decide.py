@@ -50,8 +50,11 @@ def plan(world: World) -> Plan:
 def _make_version(world: World, found: Finding | None) -> Steps:
     """The finalizer, then the version that the spec asks for, unless its name is still taken by an earlier fleet's."""
     fleet = world.fleet
-    if fleet is None or not isinstance(found, Desired):
+    if fleet is None:
         return Steps()
+    if not isinstance(found, Desired):
+        is_asked = found is not None and world.template_error is not None  # what refused it may be a passing policy
+        return Steps(again_at=world.later(world.settings.rejected_seconds)) if is_asked else Steps()
     finalizer: tuple[Action, ...] = () if keys.FINALIZER in fleet.finalizers else (AddFinalizer(),)
     is_taken = any(each.id == found.id for each in world.versions)
     if found.draft is None or is_taken:

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from pinfleet_operator.api.settings import Settings
 from pinfleet_operator.plan import actions as do
 from pinfleet_operator.plan.decide import plan
 from pinfleet_operator.plan.world import PodView, Reach, Refusal, World
@@ -51,6 +52,14 @@ def test_a_draining_version_leaves_the_fleet_ready() -> None:
     assert set(found) == {"Accepted", "Drained", "Ready"}
     assert found["Ready"] == ("True", "Active", "v2 active; 1 version draining (10 runs)")
     assert found["Drained"] == ("False", "Draining", "v1: 10 runs, oldest run-a since 2026-03-01T11:50:00Z")
+
+
+def test_a_template_that_was_refused_is_asked_for_again() -> None:
+    """What refused it may have been a webhook's bad moment; a spec that is wrong by itself waits for another one."""
+    made = plan(recorded(a_world(fleet=a_fleet(), template_error="refused")))
+    assert made.requeue_after == Settings().rejected_seconds
+    reserved = {"metadata": {"labels": {"pinfleet.dev/fleet": "x"}}, "spec": {"containers": [{"name": "a"}]}}
+    assert plan(recorded(a_world(fleet=a_fleet(a_spec(template=reserved))))).requeue_after is None
 
 
 STALLED = [
