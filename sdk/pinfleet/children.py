@@ -23,13 +23,13 @@ async def gather(
     """Run calls as known tasks, each in its own scope; see ``Ctx.gather``."""
     if position.step is not None:
         raise NestedStep(f"ctx.{kind} inside step {position.step}")
+    n = run.identities.next(position.scope, f"ctx.{kind}").n  # first: a replay that is held here counts it, too
     try:
         await run.boundary(position)
     except asyncio.CancelledError:
         for call in calls:
             _close(call)
         raise
-    n = run.identities.next(position.scope, f"ctx.{kind}").n
     room = _Room(run, limit or max(1, len(calls)))
     scope = child_scope(position.scope, f"{kind}{n}")
     tasks = [

@@ -167,3 +167,45 @@ async def test_its_time_goes_on_while_the_pod_is_away(pinfleet: Fleet) -> None:
         await run.advance(hours=1)
         await run.lose_pod()
     assert await run.result() == "expired"
+
+
+@pytest.mark.parametrize("kind", ["map", "gather", "sleep", "receive"])
+async def test_what_follows_keeps_its_identity(pinfleet: Fleet, kind: str) -> None:
+    """A replay of a timeout that expired before anything inside was given names what comes after it as before."""
+    agent = Agent("a")
+
+    @agent.tool(resend=True)
+    async def pay(call: Call, n: int) -> int:
+        return n
+
+    @agent.main
+    async def main(ctx: Ctx) -> list[int]:
+        async def long(n: int) -> int:
+            await ctx.sleep(timedelta(days=1))
+            return n
+
+        async def twice(after: bool) -> list[int]:  # noqa: FBT001 - the same calls, inside and after
+            if kind == "map":
+                return list(await ctx.map(pay if after else long, [1, 2]))
+            if kind == "gather":
+                return list(await ctx.gather(*((pay if after else long)(n) for n in (1, 2))))
+            if kind == "receive" and not after:
+                await ctx.receive(str)
+            if not after:
+                await ctx.sleep(timedelta(days=1))
+            return [await pay(1), await pay(2)]
+
+        try:
+            async with ctx.timeout(timedelta(hours=1)):
+                await twice(after=False)
+        except TimeoutError:
+            paid = await twice(after=True)
+        await ctx.sleep(timedelta(hours=1))
+        return paid
+
+    run = await pinfleet.start(agent)
+    await run.advance(hours=1)
+    await run.lose_pod()
+    await run.advance(hours=1)
+    assert await run.result() == [1, 2]
+    assert run.sent("pay") == 2
