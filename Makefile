@@ -47,8 +47,11 @@ bench: install ## first figures on a real API server, into bench/out; BENCH_RUNS
 faults: install ## every fault plan on a real API server, under an hour; PLAN=NAME replays one, DONE=FILE goes on
 	@PYTHONPATH=hack/cluster:. $(RUN) -m tests.faults
 
+kills: install ## a real SIGKILL on both sides of every commit, on SQLite and on PostgreSQL; three minutes
+	@KILLS=all $(RUN) -m pytest tests/unit/sdk/test_for_real.py -s --durations=0
+
 soak: install ## random schedules in the simulator; FIRST=0 COUNT=10000, and each rule's control within 1,000 of them
 	@$(RUN) -m tests.sim $(or $(FIRST),0) $(or $(COUNT),10000)
 	@$(RUN) -m tests.sim.controls
 
-.PHONY: help install demo down test e2e images check generate verify lock bench faults soak
+.PHONY: help install demo down test e2e images check generate verify lock bench faults kills soak

@@ -3,12 +3,21 @@
 import itertools
 from typing import Any
 
+import psycopg
+
 from pinfleet.journal import postgres_schema
 from pinfleet.journal.postgres import PostgresJournal
 from pinfleet.journal.postgres_schema import Roles
 from tests.postgres import PostgresServer
 
 _NUMBERS = itertools.count(1)
+_TABLES = [table.partition(" ")[0] for table in postgres_schema.TABLES if not table.startswith("meta ")]
+
+
+def empty(db: "psycopg.Connection[Any]") -> None:
+    """Delete what a fleet's runs did, as its pods' role may."""
+    for table in _TABLES:
+        db.execute(f"DELETE FROM {table}")
 
 
 class Fleet:

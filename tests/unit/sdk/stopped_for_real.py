@@ -2,36 +2,36 @@
 
 import os
 import signal
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from pinfleet.agent import Agent
 from pinfleet.call import Call
 from pinfleet.context import Ctx
 from pinfleet.errors import NotSent, OutcomeUnknown
-from pinfleet.journal.sqlite import SqliteJournal
+from pinfleet.journal.interface import Batch, CommitResult, Owner
+from pinfleet.journal.opening import open_journal
+from pinfleet.journal.wrapped import WrappedJournal
 from pinfleet.rules import ALL
 from pinfleet.testing import Fleet
 from pinfleet.testing.forked import ForkedRun, Tell
 from pinfleet.wire import Offer, Previous, RunListing
+from tests.unit.sdk.fleets import empty
 
 
-class Stopping(SqliteJournal):
+class Stopping(WrappedJournal):
     """A journal whose process is stopped right after it committed an intent, the first time."""
 
-    def commit(self, owner: Any, batch: Any, **more: Any) -> Any:
+    def commit(self, owner: Owner, batch: Batch, *, max_steps: int, now: datetime) -> CommitResult:
         """Commit, then stop."""
-        result = super().commit(owner, batch, **more)
+        result = super().commit(owner, batch, max_steps=max_steps, now=now)
         if batch.calls and owner.epoch == 1:
             os.kill(os.getpid(), signal.SIGSTOP)
         return result
-
-    def commit_all(self, commits: Any) -> Any:
-        """Commit one after the other."""
-        return [self.commit(each.owner, each.batch, max_steps=each.max_steps, now=each.now) for each in commits]
 
 
 class StoppedRun(ForkedRun):
@@ -98,20 +98,26 @@ def look_up(call: Call) -> str:
     raise NotSent
 
 
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
 @pytest.mark.parametrize(
     ("options", "said"),
     [({"resend": True}, "paid"), ({}, "in doubt"), ({"reconcile": look_up}, "in doubt")],
 )
 async def test_a_pod_that_is_stopped_before_the_send(
-    pinfleet: Fleet, tmp_path: Path, options: dict[str, Any], said: str
+    pinfleet: Fleet, tmp_path: Path, options: dict[str, Any], said: str, database: str
 ) -> None:
     """The pod that took over says what is known; the stopped one sends once more at most, and records nothing."""
     ledger = tmp_path / "ledger"
+    url = str(tmp_path / "journal.db")
+    if database == "postgres":
+        url = os.environ["PINFLEET_TEST_POSTGRES"]
+        with psycopg.connect(url, autocommit=True) as db:
+            empty(db)
 
-    def open_journal(_: Tell) -> Stopping:
-        return Stopping(tmp_path / "journal.db")
+    def opened(_: Tell) -> Stopping:
+        return Stopping(open_journal(url))
 
-    run = StoppedRun(paying(ledger, **options), b"null", open_journal=open_journal, events=[], rules=ALL, move=pinfleet)
+    run = StoppedRun(paying(ledger, **options), b"null", open_journal=opened, events=[], rules=ALL, move=pinfleet)
     await run.begin()
     assert await run.result() == said
     assert '\\"state\\":\\"fenced\\"' in run.go_on()

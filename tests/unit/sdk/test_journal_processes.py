@@ -1,25 +1,37 @@
-"""One journal file under several real processes that are killed at any moment."""
+"""One journal under several real processes that are killed at any moment, on each database."""
 
 import os
 import subprocess
 import sys
 from collections import defaultdict
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from pinfleet.journal.sqlite import SqliteJournal
+from pinfleet.journal.opening import open_journal
+from tests.unit.sdk.fleets import Fleet
 from tests.unit.sdk.served_pod import AGENTS, until
 
 RUNS, STEPS = 4, 60
 Said = dict[tuple[str, int], list[tuple[int, str]]]  # (run, n) -> (epoch, result) as told after its commit
 
 
-def compete(folder: Path, *, kills: int = 0, off: str = "", sleeper: bool = False) -> Said:
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the URL of a journal on each database."""
+    if request.param == "sqlite":
+        return str(tmp_path / "journal.db")
+    fleet: Fleet = request.getfixturevalue("fleet")
+    return fleet.url
+
+
+def compete(folder: Path, url: str, *, kills: int = 0, off: str = "", sleeper: bool = False) -> Said:
     """Let processes fight over the runs and return what they said that they committed.
 
     Args:
-        folder: Of the journal.
+        folder: Of what they say, and of the signs that they wait for.
+        url: Of the journal.
         kills: How many of them are killed while they commit; each is replaced.
         off: Rules that are taken out.
         sleeper: Whether another one falls asleep inside its first claim, and wakes once all runs are complete.
@@ -34,8 +46,9 @@ def compete(folder: Path, *, kills: int = 0, off: str = "", sleeper: bool = Fals
             command = [
                 sys.executable,
                 str(AGENTS / "committer.py"),
-                str(folder / "journal.db"),
+                str(folder),
                 name or f"p{len(outputs)}",
+                url,
             ]
             processes.append(subprocess.Popen(command, stdout=file, env=os.environ | {"PINFLEET_UNSAFE_OFF": off}))
 
@@ -79,11 +92,12 @@ def _said(outputs: list[Path]) -> Said:
     return committed
 
 
-def check(folder: Path, committed: Said) -> None:
+def check(url: str, committed: Said) -> None:
     """INV-3 and INV-4 on the journal and on what was said."""
-    journal = SqliteJournal(folder / "journal.db")
-    for n in range(RUNS):
-        rows = sorted(journal.load(f"r{n}").steps.values(), key=lambda row: row.key.n)
+    with closing(open_journal(url)) as journal:
+        rows_of = [journal.load(f"r{n}").steps.values() for n in range(RUNS)]
+    for n, found in enumerate(rows_of):
+        rows = sorted(found, key=lambda row: row.key.n)
         assert [row.key.n for row in rows] == list(range(1, STEPS + 1))
         epochs = [row.epoch for row in rows]
         assert epochs == sorted(epochs), "a step was committed with an older epoch after a newer one"
@@ -91,21 +105,20 @@ def check(folder: Path, committed: Said) -> None:
             told = committed.get((f"r{n}", row.key.n), [])
             assert len(told) <= 1, f"committed twice: {told}"
             assert all(result == row.result.decode().strip('"') for _, result in told), "a recorded result changed"
-    journal.close()
 
 
-def test_killed_processes_double_nothing(tmp_path: Path) -> None:
+def test_killed_processes_double_nothing(tmp_path: Path, url: str) -> None:
     """INV-3, INV-4: with processes killed mid-commit, every step is committed once, under rising epochs."""
-    check(tmp_path, compete(tmp_path, kills=3))
+    check(url, compete(tmp_path, url, kills=3))
 
 
-def test_sleeper_commits_nothing_stale(tmp_path: Path) -> None:
+def test_sleeper_commits_nothing_stale(tmp_path: Path, url: str) -> None:
     """INV-3: a process that slept through its successors' claims is fenced when it wakes."""
-    check(tmp_path, compete(tmp_path, sleeper=True))
+    check(url, compete(tmp_path, url, sleeper=True))
 
 
-def test_without_the_fence(tmp_path: Path) -> None:
+def test_without_the_fence(tmp_path: Path, url: str) -> None:
     """Negative control: without the fence the same check finds what the sleeper committed."""
-    committed = compete(tmp_path, off="fence", sleeper=True)
+    committed = compete(tmp_path, url, off="fence", sleeper=True)
     with pytest.raises(AssertionError):
-        check(tmp_path, committed)
+        check(url, committed)

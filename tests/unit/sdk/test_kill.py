@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from pinfleet.agent import Agent
@@ -17,6 +18,7 @@ from pinfleet.errors import NotSent, OutcomeUnknown
 from pinfleet.rules import without
 from pinfleet.testing import Run, kill_everywhere
 from pinfleet.testing.kill import Kill, Plan
+from tests.unit.sdk.fleets import Fleet, empty
 
 
 @dataclass(frozen=True)
@@ -171,10 +173,27 @@ def short() -> Agent:
     return agent
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def journal(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Return what to give to ``kill_everywhere`` for each database."""
+    if request.param == "sqlite":
+        return {"around": banks}
+    fleet: Fleet = request.getfixturevalue("fleet")
+
+    @contextmanager
+    def afresh() -> Iterator[None]:
+        with psycopg.connect(fleet.url, autocommit=True) as db:
+            empty(db)
+        with banks():
+            yield
+
+    return {"around": afresh, "journal": lambda _: fleet.journal()}
+
+
 @pytest.mark.parametrize("rule", ["", "intent-first", "replay"])
-def test_the_check_sees_what_goes_wrong(rule: str) -> None:
+def test_the_check_sees_what_goes_wrong(rule: str, journal: dict[str, Any]) -> None:
     """Negative control: with a rule taken out, some case of it fails; with all of them, none does."""
-    found = kill_everywhere(short(), around=banks, rules=without(*rule.split()))
+    found = kill_everywhere(short(), rules=without(*rule.split()), **journal)
     plan: Plan = found.pinfleet_plan  # type: ignore[attr-defined]
     if not rule:
         check_all(plan)

@@ -1,7 +1,7 @@
 """A process that claims a run again and again and commits steps as fast as it can, until it is killed.
 
-Arguments: the journal, its own name. One named ``sleeper`` falls asleep after its first commit, until the file ``wake``
-is there. It prints one line for every step that was committed, after the commit.
+Arguments: a folder, its own name, the journal's URL. One named ``sleeper`` falls asleep after its first commit, until
+the file ``wake`` is there. It prints one line for every step that was committed, after the commit.
 """
 # ruff: noqa: T201 - its output is what the test reads
 
@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pinfleet.identity import StepKey
-from pinfleet.journal.interface import Batch, Claim, Owner, StepRow
+from pinfleet.journal.interface import Batch, Claim, Journal, Owner, StepRow
+from pinfleet.journal.opening import POSTGRES, open_journal
 from pinfleet.journal.sqlite import SqliteJournal
 from pinfleet.rules import from_environment
 
@@ -20,13 +21,21 @@ PER_CLAIM = 5
 STEPS = 60
 
 
-def main(path: str, name: str) -> None:
+def opened(url: str) -> Journal:
+    """Open the journal; on SQLite with patience, since several processes commit to one file."""
+    rules = from_environment()
+    if url.startswith(POSTGRES):
+        return open_journal(url, rules=rules)
+    return SqliteJournal(Path(url), busy_seconds=20.0, rules=rules)
+
+
+def main(folder: Path, name: str, url: str) -> None:
     """Compete for the runs until all are complete."""
-    journal = SqliteJournal(Path(path), busy_seconds=20.0, rules=from_environment())
+    journal = opened(url)
     open_runs = {f"r{n}" for n in range(RUNS)}
     epoch = 0
     print("ready", flush=True)
-    while not (Path(path).parent / "go").exists():
+    while not (folder / "go").exists():
         time.sleep(0.001)
     while open_runs:
         for run in sorted(open_runs):
@@ -37,12 +46,12 @@ def main(path: str, name: str) -> None:
             if found.status == "fenced":
                 epoch = found.epoch
                 continue
-            if advance(journal, run, epoch, name):
+            if advance(journal, run, epoch, name, folder):
                 open_runs.discard(run)
     print("complete", flush=True)
 
 
-def advance(journal: SqliteJournal, run: str, epoch: int, name: str) -> bool:
+def advance(journal: Journal, run: str, epoch: int, name: str, folder: Path) -> bool:
     """Commit the next steps of a run; return whether it has them all."""
     begin = len(journal.load(run).steps)
     for n in range(begin + 1, min(begin + PER_CLAIM, STEPS) + 1):
@@ -55,10 +64,10 @@ def advance(journal: SqliteJournal, run: str, epoch: int, name: str) -> bool:
         if result.status != "committed":
             return False
         print(f"{run} {n} {epoch} {name}-{epoch}", flush=True)
-        while name == "sleeper" and not (journal._path.parent / "wake").exists():
+        while name == "sleeper" and not (folder / "wake").exists():
             time.sleep(0.001)
     return begin >= STEPS
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(Path(sys.argv[1]), *sys.argv[2:])
