@@ -33,6 +33,13 @@ class StepSpec:
         """What callers pass."""
         return inspect.signature(self.function)
 
+    @cached_property
+    def _plain(self) -> tuple[str, ...] | None:
+        """The names of what callers pass, if each takes one value by its place."""
+        parameters = self.signature.parameters.values()
+        is_plain = all(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)
+        return tuple(p.name for p in parameters) if is_plain else None
+
     @property
     def is_async(self) -> bool:
         """Whether the function is a coroutine function; another one runs in a thread."""
@@ -45,6 +52,8 @@ class StepSpec:
 
     def named(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> dict[str, object]:
         """Return a call's arguments by name, defaults included."""
+        if self._plain is not None and not kwargs and len(args) == len(self._plain):  # most are; bind is dear
+            return dict(zip(self._plain, args, strict=True))
         bound = self.signature.bind(*args, **kwargs)
         bound.apply_defaults()
         return dict(bound.arguments)

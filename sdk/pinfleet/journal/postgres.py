@@ -6,6 +6,7 @@ found. Everything but a newer major is unavailable, not refused: who mends the d
 too.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -38,10 +39,11 @@ from pinfleet.rules import ALL, Rules
 
 _SESSION: Final = """
     SELECT set_config('statement_timeout', %s, false), set_config('enable_seqscan', 'off', false),
+        set_config('plan_cache_mode', 'force_generic_plan', false),
         set_config('enable_hashjoin', 'off', false), set_config('enable_mergejoin', 'off', false),
         set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
             ELSE current_setting('synchronous_commit') END, false)"""
-"""Every statement of ours looks rows up by their key: a plan made while tables were small must not scan them later.
+"""Every statement of ours looks rows up by their key: one plan, made once, and not to scan tables while they are small.
 A server that is set to lose its last commits in a crash is asked not to."""
 
 _CLAIM_NEW: Final = """
@@ -57,6 +59,10 @@ _CLAIM_KNOWN: Final = """
             AND (before.outcome IS NULL OR %(reopens)s) RETURNING 1)
     SELECT before.*, (SELECT count(*) FROM won) AS won, kept.data AS partial, kept.codec AS partial_codec
     FROM before LEFT JOIN kept ON kept.run = before.uid AND kept.what = 'partial'"""
+
+_BEHIND_IT: Final = "UPDATE run SET steps = steps WHERE uid = %s"
+"""A row that can be read may not be on the standby yet, if what wrote it was cut off while it waited for that. A commit
+that comes after it waits for both."""
 
 
 class _Bounded(psycopg.Connection[DictRow]):
@@ -98,7 +104,7 @@ class PostgresJournal:
         with self._connected() as db:
             if db.execute(_CLAIM_NEW, asked).fetchone() is not None:
                 return judge_claim(claim, None, won=True, rules=self._rules)
-            found = db.execute(_CLAIM_KNOWN, asked).fetchone()
+            found = db.execute(_CLAIM_KNOWN, asked, prepare=False).fetchone()
         if found is None:
             raise JournalUnavailable(f"run {claim.run} was erased while it was claimed")
         before = self._mapper.run(found)
@@ -134,22 +140,22 @@ class PostgresJournal:
         asked = Commit(owner, batch, max_steps, now)
         with self._connected() as db:
             try:
-                row = db.execute(*self._statement(asked)).fetchone()
+                row = db.execute(*self._statement([(0, asked)])).fetchone()
             except errors.UniqueViolation:
                 row = None
             return self._result(db, asked, row)
 
     def commit_all(self, commits: Sequence[Commit]) -> list[CommitResult]:
-        """Commit batches of several runs; see ``Journal``. One round trip; a refused statement writes no row."""
+        """Commit batches of several runs; see ``Journal``. One round trip; a refused batch writes no row."""
         with self._connected() as db:
             try:
                 with db.pipeline(), db.transaction():
-                    cursors = [db.execute(*self._statement(asked)) for asked in commits]
-                rows = [cursor.fetchone() for cursor in cursors]
+                    cursors = [db.execute(*self._statement(part)) for part in _apart(commits)]
             except (errors.UniqueViolation, errors.DeadlockDetected):
-                rows = []
-            if rows:
-                return [self._result(db, asked, row) for asked, row in zip(commits, rows, strict=True)]
+                pass  # one of them spoils it for all: each by itself
+            else:
+                found = {row["i"]: row for cursor in cursors for row in cursor}
+                return [self._result(db, asked, found.get(i)) for i, asked in enumerate(commits)]
         return [self.commit(c.owner, c.batch, max_steps=c.max_steps, now=c.now) for c in commits]
 
     def migrate(self, owner: Owner, migration: Migration) -> CommitResult:
@@ -173,10 +179,10 @@ class PostgresJournal:
 
     # -- inside --------------------------------------------------------------------------------------------------
 
-    def _statement(self, asked: Commit) -> tuple[Any, list[Any]]:
+    def _statement(self, commits: Sequence[tuple[int, Commit]]) -> tuple[Any, list[Any]]:
         fenced = self._rules.fence
         return postgres_rows.statement(
-            self._mapper, asked, fenced=fenced, replaces=not (self._rules.replay and fenced)
+            self._mapper, commits, fenced=fenced, replaces=not (self._rules.replay and fenced)
         )  # fmt: skip
 
     def _result(self, db: _Bounded, asked: Commit, row: DictRow | None) -> CommitResult:
@@ -184,7 +190,10 @@ class PostgresJournal:
             ask = _asking(db)
             recorded = reading.standing(ask, asked.owner.run, asked.batch.steps)
             run = reading.state_of(ask, self._mapper, asked.owner.run)
-            return why_not(asked.owner, asked.batch, asked.max_steps, run, recorded)
+            result = why_not(asked.owner, asked.batch, asked.max_steps, run, recorded)
+            if result.status == "committed":
+                db.execute(_BEHIND_IT, (asked.owner.run,))
+            return result
         return CommitResult("committed", row["epoch"], row["steps"], asked.batch.end, row["tokens"])
 
     @contextmanager
@@ -223,12 +232,30 @@ class PostgresJournal:
         return db
 
 
+def _apart(commits: Sequence[Commit]) -> list[list[tuple[int, Commit]]]:
+    """Return commits, numbered, in parts that have each run once: one statement updates a row once."""
+    parts: list[list[tuple[int, Commit]]] = []
+    turns: Counter[str] = Counter()
+    for i, asked in enumerate(commits):
+        turn = turns[asked.owner.run]
+        turns[asked.owner.run] += 1
+        if turn == len(parts):
+            parts.append([])
+        parts[turn].append((i, asked))
+    return parts
+
+
 def _asking(db: _Bounded) -> reading.Ask:
-    """Return what runs the shared SQL on a connection."""
+    """Return what runs the shared SQL on a connection.
+
+    It reads whole rows, which is not prepared: a plan made before a newer SDK added a column would be refused after.
+    """
 
     def ask(queries: Sequence[reading.Query]) -> list[list[Record]]:
         with db.pipeline():
-            cursors = [db.execute(text.replace("?", "%s"), values, binary=True) for text, values in queries]
+            cursors = [
+                db.execute(text.replace("?", "%s"), values, binary=True, prepare=False) for text, values in queries
+            ]
         return [[*cursor.fetchall()] if cursor.description else [] for cursor in cursors]
 
     return ask

@@ -1,10 +1,11 @@
-"""The SQL of rows on PostgreSQL: the one statement that fences and records, and what a run's history reads.
+"""The SQL of rows on PostgreSQL: the one statement that fences and records.
 
-A batch is one statement, so it is whole, and one round trip, so it is quick. Its text depends on how many rows of
-which table the batch has, never on their values.
+A batch is one statement, so it is whole, and one round trip, so it is quick. Batches of several runs are one statement
+too: their rows come as arrays, one for each column, and belong to their batch by its number ``i``. The text depends on
+which tables have rows, and in a single batch on how many, never on their values.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
@@ -27,6 +28,14 @@ class _Table:
 _ID: Final = {"scope": "text", "name": "text", "n": "bigint"}
 _TIME: Final = "timestamptz"
 _BY: Final = ("run", "segment", "epoch", "version", "pod")
+_ASKED: Final = {
+    "uid": "text", "epoch": "bigint", "most": "bigint", "counted": "bigint", "tokens": "bigint", "restarts": "bigint",
+    "state": "text", "outcome": "bytea", "ended": _TIME,
+}  # fmt: skip
+"""What a batch does to its run's row."""
+
+_ARRAYS: Final = -1
+"""A number of rows that is not part of the text."""
 
 STEP: Final = _Table(
     "step",
@@ -76,6 +85,7 @@ _OTHERS: Final = (
         "ON CONFLICT (run, what) DO UPDATE SET data = excluded.data, codec = excluded.codec",
     ),
 )  # fmt: skip
+_NAMES: Final = tuple(tuple(columns) for columns in (_ASKED, STEP.columns, *(table.columns for table in _OTHERS)))
 _REPLACING: Final = _Table(  # of negative controls: a step that stands is overwritten
     STEP.name, STEP.columns, STEP.own,
     "ON CONFLICT (run, scope, name, n) DO UPDATE SET "
@@ -85,49 +95,70 @@ _REPLACING: Final = _Table(  # of negative controls: a step that stands is overw
 
 @lru_cache(maxsize=256)
 def _text(sizes: tuple[int, ...], *, fenced: bool, replaces: bool) -> str:
-    """Return the statement for a batch with so many rows of each table."""
+    """Return the statement for so many rows of each table, the batches' own first."""
     parts = [
-        f"""WITH f AS (UPDATE run SET steps = steps + %s, tokens = tokens + %s, segment = segment + %s, state = %s,
-                outcome = %s::bytea, ended = %s::timestamptz
-            WHERE uid = %s AND (%s = 0 OR steps + %s <= %s)
-                {"AND epoch = %s AND state = 'running'" if fenced else "AND %s > 0"}
-            RETURNING uid AS run, steps, tokens, epoch, segment - %s AS segment, version, pod)"""  # noqa: S608 - constants
+        f"""WITH f AS (UPDATE run SET steps = run.steps + a.counted, tokens = run.tokens + a.tokens,
+                segment = run.segment + a.restarts, state = a.state, outcome = a.outcome, ended = a.ended
+            FROM {_source(_ASKED, sizes[0], "a")}
+            WHERE run.uid = a.uid AND (a.counted = 0 OR run.steps + a.counted <= a.most)
+                {"AND run.epoch = a.epoch AND run.state = 'running'" if fenced else ""}
+            RETURNING a.i, run.uid AS run, run.steps, run.tokens, run.epoch, run.segment - a.restarts AS segment,
+                run.version, run.pod)"""  # noqa: S608 - constants
     ]
     tables = (_REPLACING if replaces else STEP, *_OTHERS)
-    parts += [_insert(table, size) for table, size in zip(tables, sizes, strict=True) if size]
-    return ",\n".join(parts) + "\nSELECT steps, tokens, epoch FROM f"
+    parts += [_insert(table, size) for table, size in zip(tables, sizes[1:], strict=True) if size]
+    return ",\n".join(parts) + "\nSELECT i, steps, tokens, epoch FROM f"
 
 
 def _insert(table: _Table, size: int) -> str:
-    names = ", ".join(table.columns)
-    row = "(" + ", ".join(f"%s::{kind}" for kind in table.columns.values()) + ")"
     chosen = ", ".join(table.instead.get(column, f"v.{column}") for column in table.columns)
-    return f"""{table.name}_rows AS (INSERT INTO {table.name} ({names}, {", ".join(table.own)})
+    return f"""{table.name}_rows AS (INSERT INTO {table.name} ({", ".join((*table.columns, *table.own))})
         SELECT {chosen}, {", ".join(f"f.{column}" for column in table.own)}
-        FROM f, (VALUES {", ".join([row] * size)}) AS v ({names}) {table.conflict})"""  # noqa: S608 - constants
+        FROM f JOIN {_source(table.columns, size, "v")} ON v.i = f.i {table.conflict})"""  # noqa: S608 - constants
 
 
-def statement(mapper: Mapper, asked: Commit, *, fenced: bool, replaces: bool) -> tuple[str, list[Any]]:
-    """Return the statement that commits a batch, and its values; it gives no row if the batch is refused.
+def _source(columns: dict[str, str], size: int, name: str) -> str:
+    """Return rows that come with the statement, each with the number of its batch."""
+    types = ("bigint", *columns.values())
+    if size == _ARRAYS:
+        rows = "unnest(" + ", ".join(f"%b::{kind}[]" for kind in types) + ")"
+    else:
+        rows = "(VALUES " + ", ".join(["(" + ", ".join(f"%s::{kind}" for kind in types) + ")"] * size) + ")"
+    return f"{rows} AS {name} (i, {', '.join(columns)})"
+
+
+def statement(
+    mapper: Mapper, commits: Sequence[tuple[int, Commit]], *, fenced: bool, replaces: bool
+) -> tuple[str, list[Any]]:
+    """Return the statement that commits batches, and its values; it gives no row for a batch that is refused.
 
     Args:
         mapper: Seals values.
-        asked: Who commits what.
+        commits: Who commits what, each of another run, by their numbers.
         fenced: False only in negative controls.
         replaces: Whether a step that stands is overwritten: only in negative controls.
     """
-    batch = asked.batch
-    state = batch.end.state if batch.end else "parked" if batch.parks else "running"
-    restarts, counted = int(batch.restart is not None), batch.counted
-    outcome, ended = (mapper.seal(batch.end.outcome), asked.now) if batch.end else (None, None)
-    values: list[Any] = [counted, batch.tokens, restarts, state, outcome, ended]
-    values += [asked.owner.run, counted, counted, asked.max_steps, asked.owner.epoch, restarts]
-    sizes = []
-    for table, rows in zip((STEP, *_OTHERS), _rows(mapper, batch), strict=True):
-        sizes.append(len(rows))
-        for row in rows:
-            values += [row.get(column) for column in table.columns]
+    is_single, values, sizes = len(commits) == 1, list[Any](), list[int]()
+    batches = [(i, (_asked(mapper, asked), *_rows(mapper, asked.batch))) for i, asked in commits]
+    for table, names in enumerate(_NAMES):
+        rows = [(i, row) for i, tables in batches for row in tables[table]]
+        sizes.append(len(rows) if is_single else _ARRAYS if rows else 0)
+        if is_single:
+            for i, row in rows:
+                values += (i, *map(row.get, names))
+        elif rows:
+            values += ([i for i, _ in rows], *([row.get(name) for _, row in rows] for name in names))
     return _text(tuple(sizes), fenced=fenced, replaces=replaces), values
+
+
+def _asked(mapper: Mapper, asked: Commit) -> list[Columns]:
+    batch, end = asked.batch, asked.batch.end
+    return [{
+        "uid": asked.owner.run, "epoch": asked.owner.epoch, "most": asked.max_steps, "counted": batch.counted,
+        "tokens": batch.tokens, "restarts": int(batch.restart is not None),
+        "state": end.state if end else "parked" if batch.parks else "running",
+        "outcome": mapper.seal(end.outcome) if end else None, "ended": asked.now if end else None,
+    }]  # fmt: skip
 
 
 def _rows(mapper: Mapper, batch: Batch) -> tuple[list[Columns], ...]:

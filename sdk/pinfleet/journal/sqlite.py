@@ -97,7 +97,11 @@ class SqliteJournal:
             return self._transaction(lambda db: self._why_not(db, asked), begin="BEGIN")
 
     def commit_all(self, commits: Sequence[Commit]) -> list[CommitResult]:
-        """Commit batches of several runs; see ``Journal``."""
+        """Commit batches of several runs; see ``Journal``. Only if one is refused does each get a savepoint."""
+        try:
+            return self._transaction(lambda db: [self._commit(db, asked) for asked in commits])
+        except _NotCommitted:
+            pass
         found = self._transaction(lambda db: [self._commit_apart(db, asked) for asked in commits])
         if None not in found:
             return [result for result in found if result is not None]

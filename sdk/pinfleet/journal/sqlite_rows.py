@@ -77,7 +77,7 @@ def write(
 
 def bound(columns: Columns) -> dict[str, Any]:
     """Return columns as SQLite holds them."""
-    return {key: plain(value) for key, value in columns.items()}
+    return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in columns.items()}
 
 
 def plain(value: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any, Self
 import yaml
 
 from hack.stage import ROOT, SYSTEM_NAMESPACE, Json, OperatorProcess, Stage
-from tests.integration.failover.cable import Cable
+from tests.cable import Cable
 from tests.integration.operator.conftest import QUICK
 
 LEASE_SECONDS = 8

@@ -6,24 +6,26 @@ Each disturbance comes while a run is under way, between two of its steps, and i
 import asyncio
 import random
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from pinfleet import Agent, Ctx
 from pinfleet.errors import JournalUnavailable
 from pinfleet.journal.interface import Batch
 from pinfleet.journal.opening import UrlFile
 from pinfleet.journal.postgres import PostgresJournal
+from tests.cable import Cable, chunks
 from tests.postgres import PostgresServer
 from tests.unit.sdk.conftest import MakePod
 from tests.unit.sdk.fleets import Fleet
+from tests.unit.sdk.halfway import HALF, STEPS, Halfway
 from tests.unit.sdk.inline_pod import offer
 from tests.unit.sdk.journal_contract import claim, commit, step
 
 ANSWER_SECONDS = 1.0
-STEPS = 6
+Mend = Callable[[], object]
 
 
 @pytest.fixture(scope="module")
@@ -41,19 +43,19 @@ def own(server: PostgresServer) -> Iterator[Fleet]:
     made.close()
 
 
-def crash(server: PostgresServer) -> Callable[[], object]:
+def crash(server: PostgresServer, _: Cable) -> Mend:
     """Every process is killed; it recovers when it starts."""
     server.kill()
     return server.start
 
 
-def freeze(server: PostgresServer) -> Callable[[], object]:
+def freeze(server: PostgresServer, _: Cable) -> Mend:
     """Every process is stopped; sockets stay open and nobody answers."""
     server.freeze()
     return server.thaw
 
 
-def refuse(server: PostgresServer) -> Callable[[], object]:
+def refuse(server: PostgresServer, _: Cable) -> Mend:
     """Connections are cut, and there is none left."""
     with server.connect() as admin:
         admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pinfleet'")
@@ -71,8 +73,13 @@ def refuse(server: PostgresServer) -> Callable[[], object]:
     return mend
 
 
-def read_only(server: PostgresServer) -> Callable[[], object]:
+def read_only(server: PostgresServer, _: Cable) -> Mend:
     """Nothing may be written, as on a server that was demoted."""
+    return switch_to_read_only(server)
+
+
+def switch_to_read_only(server: PostgresServer) -> Mend:
+    """Make it read-only; returns what makes it writable again."""
 
     def switch(to: str) -> None:
         with server.connect() as admin:
@@ -90,64 +97,46 @@ def read_only(server: PostgresServer) -> Callable[[], object]:
     return mend
 
 
-@pytest.mark.parametrize("disturb", [crash, freeze, refuse, read_only])
+def mute(_: PostgresServer, line: Cable) -> Mend:
+    """What it is sent is carried out, and its answers are lost on the way."""
+    line.hold_answers()
+    return line.mend
+
+
+def deaf(_: PostgresServer, line: Cable) -> Mend:
+    """What it is sent arrives late, when its sender has hung up and asked again."""
+    line.hold()
+    return line.mend
+
+
+@pytest.mark.parametrize("disturb", [crash, freeze, refuse, read_only, mute, deaf])
 @pytest.mark.case("runs: no journal in the middle of a step or at its commit")
 async def test_the_run_goes_on(
-    server: PostgresServer, own: Fleet, make_pod: MakePod, disturb: Callable[[PostgresServer], Callable[[], object]]
+    server: PostgresServer, own: Fleet, make_pod: MakePod, disturb: Callable[[PostgresServer, Cable], Mend]
 ) -> None:
     """A step whose commit finds no database waits, runs once, and is committed once the database is back."""
-    agent, ran, reached, go = Agent("a"), list[int](), asyncio.Event(), asyncio.Event()
-
-    @agent.step
-    async def work(n: int) -> int:
-        ran.append(n)
-        return n
-
-    @agent.main
-    async def main(_: Ctx) -> list[int]:
-        values = []
-        for n in range(STEPS):
-            if n == STEPS // 2:
-                reached.set()
-                await go.wait()
-            values.append(await work(n))
-        return values
-
-    pod = make_pod(agent, journal=own.journal(answer_seconds=ANSWER_SECONDS))
-    await pod.offer("r1", offer())
-    await reached.wait()
-    mend = await asyncio.to_thread(disturb, server)
-    try:
-        go.set()
-        assert (await pod.offer("r9", offer())).status == 503  # said while it lasts
-        assert ran == list(range(STEPS // 2 + 1))  # one step waits for its commit
-    finally:
-        await asyncio.to_thread(mend)
-    await asyncio.to_thread(server.until_it_answers)
-    assert (await pod.until("r1", "succeeded")).steps == STEPS
-    assert ran == list(range(STEPS))
-
-
-def test_commit_without_an_answer(server: PostgresServer, own: Fleet) -> None:
-    """A COMMIT whose answer was lost is read again by (identity, epoch, attempt): committed once."""
-    journal = own.journal(answer_seconds=ANSWER_SECONDS)
-    journal.claim(claim(1))
-    batch = Batch(steps=(step(),), tokens=5)
-    server.freeze()
-    try:
-        with pytest.raises(JournalUnavailable, match="timeout"):  # the statement is in the server's socket
-            commit(journal, batch)
-    finally:
-        server.thaw()
-    server.until_it_answers()
-    result = commit(journal, batch)
-    assert (result.status, result.steps, result.tokens) == ("committed", 1, 5)
+    half = Halfway()
+    with closing(Cable(server.port, chunks)) as line:
+        url = own.url.replace(str(server.port), str(line.port))
+        pod = make_pod(half.agent, journal=PostgresJournal(lambda: url, answer_seconds=ANSWER_SECONDS))
+        await pod.offer("r1", offer())
+        await half.reached.wait()
+        mend = await asyncio.to_thread(disturb, server, line)
+        try:
+            half.go.set()
+            assert (await pod.offer("r9", offer())).status == 503  # said while it lasts
+            assert half.ran == list(range(HALF + 1))  # one step waits for its commit
+        finally:
+            await asyncio.to_thread(mend)
+        await asyncio.to_thread(server.until_it_answers)
+        assert (await pod.until("r1", "succeeded")).steps == STEPS
+        assert half.ran == list(range(STEPS))
 
 
 def test_check_says_what_is_wrong(server: PostgresServer, own: Fleet) -> None:
     """A pod that is not ready says why: read-only, wrong password, no such database, not prepared."""
     journal = own.journal()
-    mend = read_only(server)
+    mend = switch_to_read_only(server)
     try:
         with pytest.raises(JournalUnavailable, match="read-only"):
             journal.check()
@@ -222,30 +211,3 @@ def fill(journal: PostgresJournal) -> tuple[int, str]:
 def noise(seed: int) -> bytes:
     """Return 1 MB that does not compress."""
     return random.Random(seed).randbytes(1_000_000)
-
-
-def test_fails_over(tmp_path: Path) -> None:
-    """After a failover to a synchronous standby all that was committed is there, and the run goes on."""
-    file = tmp_path / "url"
-    with PostgresServer({"synchronous_standby_names": "standby"}) as primary:
-        with primary.connect() as admin:
-            admin.execute("ALTER SYSTEM SET synchronous_commit = local")  # until there is a standby
-            admin.execute("SELECT pg_reload_conf()")
-        fleet = Fleet(primary)
-        with PostgresServer(follows=primary) as standby:
-            with primary.connect() as admin:
-                admin.execute("ALTER SYSTEM RESET synchronous_commit")
-                admin.execute("SELECT pg_reload_conf()")
-            file.write_text(fleet.url)
-            journal = PostgresJournal(UrlFile(file), answer_seconds=5)
-            journal.claim(claim(1))
-            for n in range(1, 11):
-                assert commit(journal, Batch(steps=(step(n),))).steps == n
-            primary.kill()
-            with pytest.raises(JournalUnavailable):
-                commit(journal, Batch(steps=(step(11),)))
-            standby.promote()
-            file.write_text(fleet.url.replace(str(primary.port), str(standby.port)))
-            assert commit(journal, Batch(steps=(step(11),))).steps == 11
-            assert len(journal.load("r1").steps) == 11
-            journal.close()

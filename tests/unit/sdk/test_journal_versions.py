@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from pinfleet.identity import StepKey
+from pinfleet.journal import postgres_schema
 from pinfleet.journal.interface import Batch, Commit, Owner
 from pinfleet.journal.sqlite import SqliteJournal
 from tests.unit.sdk.fleets import Fleet
@@ -20,6 +21,7 @@ from tests.unit.sdk.journal_contract import DONE, NOW, call, claim, commit, mess
 from tests.unit.sdk.older import interface as older
 from tests.unit.sdk.older.sqlite import SqliteJournal as OlderJournal
 
+EVERYTHING = Batch(steps=(step(),), waits=(wait(),), calls=(call(),), inbox=(message(),), partial=b"1")
 FROZEN = Path(__file__).parent / "older" / "columns.json"
 Columns = dict[str, list[Any]]  # table.column -> type, whether it takes NULL, whether it has a default
 
@@ -80,6 +82,33 @@ def test_older_pod_whose_connection_is_open_while_tables_grow(tmp_path: Path) ->
     assert len(old.load("r1").steps) == 2
     old.close()
     new.close()
+
+
+def test_pods_whose_connections_are_open_while_tables_grow_on_postgres(fleet: Fleet) -> None:
+    """What a newer SDK's `db prepare` adds disturbs no pod of this one, in the middle of a run or at its next claim."""
+    journal, both = fleet.journal(), [Commit(Owner(run, 1), Batch(steps=(step(2),)), 9, NOW) for run in ("r1", "r2")]
+    for run in ("r1", "r2"):
+        journal.claim(claim(1, run=run))
+        commit(journal, EVERYTHING, run=run)
+    journal.load("r1")
+    journal.load_whole("r1")
+    with fleet.server.connect() as db:
+        db.execute(f"SET ROLE {fleet.roles.owner}; SET search_path = {fleet.roles.schema}")
+        for (table,) in db.execute("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()").fetchall():
+            db.execute(f"ALTER TABLE {table} ADD COLUMN newer text NOT NULL DEFAULT 'x', ADD COLUMN newest bigint")
+        db.execute("CREATE TABLE newer (run text PRIMARY KEY); UPDATE meta SET value = '99' WHERE key = 'minor'")
+    assert commit(journal, Batch(steps=(step(3),))).steps == 2
+    assert [result.steps for result in journal.commit_all(both)] == [3, 2]
+    assert len(journal.load("r1").steps) == 3
+    assert len(journal.load_whole("r1").steps) == 3
+    assert journal.claim(claim(2)).steps == 3
+    assert [run.uid for run in journal.find("r1")] == ["r1"]
+    assert commit(journal, Batch(end=DONE), epoch=2).status == "committed"
+    assert journal.erase("r1")
+    with fleet.server.connect() as db:
+        postgres_schema.prepare(db, fleet.roles, None)
+        meta = db.execute(f"SELECT value FROM {fleet.roles.schema}.meta WHERE key = 'minor'").fetchone()
+    assert meta == ("99",)
 
 
 def sqlite_columns(path: Path) -> Columns:

@@ -1,4 +1,4 @@
-"""A line between one operator and the API server: what goes in can be kept from coming out, and let go later.
+"""A line between two ends, such as an operator and the API server: what goes in can be kept, and let go later.
 
 A network that fails does the same: nothing says so, and what was under way may still arrive when it is back,
 also after its sender is gone.
@@ -36,26 +36,36 @@ def records(source: socket.socket) -> Iterator[tuple[bytes, bool]]:
 
 
 class Cable:
-    """Listens on a port of its own and passes everything on to another; `close` it."""
+    """Listens on a port of its own and passes everything on to another; `close` it.
 
-    def __init__(self, port: int) -> None:
+    Args:
+        port: Where it leads.
+        read: What the near end sends, and whether it is held when all is: chunks, or a TLS client's records.
+    """
+
+    def __init__(self, port: int, read: Reader = records) -> None:
         self._to = port
+        self._read = read
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._up, self._down = threading.Event(), threading.Event()
         self._sockets: set[socket.socket] = set()
-        self._holding: set[int] = set()  # connections on which something that the operator sent is kept
+        self._holding: set[int] = set()  # connections on which something that the near end sent is kept
         threading.Thread(target=self._accept, daemon=True).start()
         self.mend()
 
     @property
     def connections_held(self) -> int:
-        """On how many connections something that the operator sent is kept."""
+        """On how many connections something that the near end sent is kept."""
         return len(self._holding)
 
     def hold(self) -> None:
-        """Keep what the operator sends; what it is sent still arrives."""
+        """Keep what the near end sends; what it is sent still arrives."""
         self._up.clear()
+
+    def hold_answers(self) -> None:
+        """Keep what the near end is sent; what it sends still arrives."""
+        self._down.clear()
 
     def cut(self) -> None:
         """Keep what either side sends."""
@@ -79,10 +89,16 @@ class Cable:
         with contextlib.suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
-                far = socket.create_connection(("127.0.0.1", self._to))
-                self._sockets |= {near, far}
-                for ends in ((near, far, self._up, records), (far, near, self._down, chunks)):
-                    threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
+                self._sockets.add(near)
+                try:
+                    self._join(near, socket.create_connection(("127.0.0.1", self._to)))
+                except ConnectionError:
+                    near.close()  # nobody is there now
+
+    def _join(self, near: socket.socket, far: socket.socket) -> None:
+        self._sockets.add(far)
+        for ends in ((near, far, self._up, self._read), (far, near, self._down, chunks)):
+            threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
 
     def _pass_on(self, source: socket.socket, sink: socket.socket, is_open: threading.Event, read: Reader) -> None:
         """Until either end is closed; what was read before the source closed is still passed on.
