@@ -16,7 +16,9 @@ import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import psycopg
 
 from hack.stage import SYSTEM_NAMESPACE
 from localcluster import Cluster
@@ -46,6 +48,7 @@ class Recorder:
         self._steps: dict[StepRow, None] = {}
         self._claims: dict[RunRow, None] = {}
         self._gaps: list[tuple[str, str]] = []  # namespace, and what changed in it unseen
+        self._databases: list[str] = []
         self._stopping = threading.Event()
         self._watching: dict[str, http.client.HTTPConnection] = {}
         self._threads: list[threading.Thread] = []
@@ -168,6 +171,10 @@ class Recorder:
 
     # The journals
 
+    def also_reads(self, url: str) -> None:
+        """Look into a journal on PostgreSQL, too."""
+        self._databases.append(url)
+
     def _sample(self) -> None:
         while not self._stopping.wait(SAMPLE_SECONDS):
             self._read_journals()
@@ -175,8 +182,14 @@ class Recorder:
     def _read_journals(self) -> None:
         for path in sorted(self._cluster.layout.claims.glob("*/journal.db")):
             with contextlib.suppress(sqlite3.Error, OSError), contextlib.closing(_open(path)) as db:
-                self._claims |= dict.fromkeys(claims_of(db))
-                self._steps |= dict.fromkeys(steps_of(db))
+                self._read(db)
+        for url in list(self._databases):
+            with contextlib.suppress(psycopg.Error), psycopg.connect(url, autocommit=True, connect_timeout=2) as far:
+                self._read(far)
+
+    def _read(self, db: "sqlite3.Connection | psycopg.Connection[Any]") -> None:
+        self._claims |= dict.fromkeys(claims_of(db))
+        self._steps |= dict.fromkeys(steps_of(db))
 
 
 @contextlib.contextmanager
@@ -214,17 +227,17 @@ def _open(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=2)
 
 
-def steps_of(db: sqlite3.Connection) -> list[StepRow]:
+def steps_of(db: "sqlite3.Connection | psycopg.Connection[Any]") -> list[StepRow]:
     """Every counted step of a journal."""
-    columns = "committed, run, scope, name, n, epoch, attempt, version, coalesce(result, blob)"
+    columns = "committed, run, scope, name, n, epoch, attempt, version, result, blob"
     rows = db.execute(f"SELECT {columns} FROM step WHERE kind = 'step' ORDER BY committed")
     return [
-        StepRow(_seconds(at), run, scope, name, n, epoch, attempt, version, _digest(result))
-        for at, run, scope, name, n, epoch, attempt, version, result in rows
+        StepRow(_seconds(at), run, scope, name, n, epoch, attempt, version, _digest(result or blob))
+        for at, run, scope, name, n, epoch, attempt, version, result, blob in rows
     ]
 
 
-def claims_of(db: sqlite3.Connection) -> list[RunRow]:
+def claims_of(db: "sqlite3.Connection | psycopg.Connection[Any]") -> list[RunRow]:
     """Every run of a journal, as it stands."""
     rows = db.execute("SELECT claimed, uid, epoch, boot, pod, version, state, ended FROM run ORDER BY claimed")
     return [
@@ -237,8 +250,8 @@ def _digest(value: bytes | str | None) -> bytes:
     return hashlib.sha256(value.encode() if isinstance(value, str) else value or b"").digest()[:8]
 
 
-def _seconds(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()
+def _seconds(when: str | datetime) -> float:
+    return (datetime.fromisoformat(when) if isinstance(when, str) else when).timestamp()
 
 
 def writes_of(log: Path, namespace: str) -> list[Write]:

@@ -74,3 +74,12 @@ def fleet(postgres: PostgresServer) -> Iterator[Fleet]:
     made = Fleet(postgres)
     yield made
     made.close()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def state_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the URL of a journal, on each database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'journal.db'}"
+    fleet: Fleet = request.getfixturevalue("fleet")
+    return fleet.url

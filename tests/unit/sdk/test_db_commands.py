@@ -1,6 +1,5 @@
 """`pinfleet-agent db` and `erase`: what an administrator does to a journal's database."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,16 +16,6 @@ from tests.unit.sdk.fleets import Fleet
 from tests.unit.sdk.journal_contract import DONE, claim, commit, step
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Return the URL of a journal on each database."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'journal.db'}"
-        return
-    fleet = request.getfixturevalue("fleet")
-    yield fleet.url
-
-
 def end(journal: Journal, run: str, days_ago: float) -> None:
     """End a run so long ago."""
     journal.claim(claim(1, run=run))
@@ -34,24 +23,24 @@ def end(journal: Journal, run: str, days_ago: float) -> None:
     journal.commit(Owner(run, 1), Batch(steps=(step(),), end=DONE), max_steps=9, now=ended)
 
 
-def test_prune(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_prune(state_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """What old runs did goes; younger ones stay."""
-    journal = open_journal(url)
+    journal = open_journal(state_url)
     end(journal, "old", 8)
     end(journal, "young", 6)
-    assert cli.main(["db", "prune", "--days", "7", "--state", url]) == 0
+    assert cli.main(["db", "prune", "--days", "7", "--state", state_url]) == 0
     assert "pruned 1 runs" in capsys.readouterr().out
     assert [len(journal.load(run).steps) for run in ("old", "young")] == [0, 1]
     journal.close()
 
 
-def test_erase(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_erase(state_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """An ended run is erased; an open one is not, and the command says what to do."""
-    journal = open_journal(url)
+    journal = open_journal(state_url)
     end(journal, "ended", 0)
     journal.claim(claim(1, run="open"))
-    assert cli.main(["erase", "ended", "--state", url]) == 0
-    assert cli.main(["erase", "open", "--state", url]) == 1
+    assert cli.main(["erase", "ended", "--state", state_url]) == 0
+    assert cli.main(["erase", "open", "--state", state_url]) == 1
     assert "cancel it first" in capsys.readouterr().out
     assert journal.load("ended").steps == {}
     journal.close()

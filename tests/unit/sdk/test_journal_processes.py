@@ -10,20 +10,10 @@ from pathlib import Path
 import pytest
 
 from pinfleet.journal.opening import open_journal
-from tests.unit.sdk.fleets import Fleet
 from tests.unit.sdk.served_pod import AGENTS, until
 
 RUNS, STEPS = 4, 60
 Said = dict[tuple[str, int], list[tuple[int, str]]]  # (run, n) -> (epoch, result) as told after its commit
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Return the URL of a journal on each database."""
-    if request.param == "sqlite":
-        return str(tmp_path / "journal.db")
-    fleet: Fleet = request.getfixturevalue("fleet")
-    return fleet.url
 
 
 def compete(folder: Path, url: str, *, kills: int = 0, off: str = "", sleeper: bool = False) -> Said:
@@ -107,18 +97,18 @@ def check(url: str, committed: Said) -> None:
             assert all(result == row.result.decode().strip('"') for _, result in told), "a recorded result changed"
 
 
-def test_killed_processes_double_nothing(tmp_path: Path, url: str) -> None:
+def test_killed_processes_double_nothing(tmp_path: Path, state_url: str) -> None:
     """INV-3, INV-4: with processes killed mid-commit, every step is committed once, under rising epochs."""
-    check(url, compete(tmp_path, url, kills=3))
+    check(state_url, compete(tmp_path, state_url, kills=3))
 
 
-def test_sleeper_commits_nothing_stale(tmp_path: Path, url: str) -> None:
+def test_sleeper_commits_nothing_stale(tmp_path: Path, state_url: str) -> None:
     """INV-3: a process that slept through its successors' claims is fenced when it wakes."""
-    check(url, compete(tmp_path, url, sleeper=True))
+    check(state_url, compete(tmp_path, state_url, sleeper=True))
 
 
-def test_without_the_fence(tmp_path: Path, url: str) -> None:
+def test_without_the_fence(tmp_path: Path, state_url: str) -> None:
     """Negative control: without the fence the same check finds what the sleeper committed."""
-    committed = compete(tmp_path, url, off="fence", sleeper=True)
+    committed = compete(tmp_path, state_url, off="fence", sleeper=True)
     with pytest.raises(AssertionError):
-        check(url, committed)
+        check(state_url, committed)

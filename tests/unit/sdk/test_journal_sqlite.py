@@ -9,7 +9,7 @@ import pytest
 from pinfleet.errors import JournalRefused, JournalUnavailable
 from pinfleet.journal import sqlite_schema
 from pinfleet.journal.filesystem import require_local
-from pinfleet.journal.interface import Batch, End
+from pinfleet.journal.interface import Batch
 from pinfleet.journal.sqlite import SqliteJournal
 from pinfleet.rules import without
 from tests.unit.sdk.journal_contract import DONE, NOW, JournalContract, claim, commit, step
@@ -152,35 +152,6 @@ def test_local_only(tmp_path: Path, kind: str, *, is_local: bool) -> None:
         return
     with pytest.raises(JournalRefused, match=kind):
         require_local(tmp_path, mounts)
-
-
-class Rot:
-    """A codec that reverses."""
-
-    name = "rot"
-
-    def seal(self, text: bytes) -> bytes:
-        """Reverse."""
-        return text[::-1]
-
-    def open(self, stored: bytes) -> bytes:
-        """Reverse."""
-        return stored[::-1]
-
-
-def test_codec(tmp_path: Path) -> None:
-    """A codec seals every value of an author, and names itself in the rows."""
-    journal = SqliteJournal(tmp_path / "journal.db", codec=Rot())
-    journal.claim(claim())
-    commit(journal, Batch(steps=(step(result=b'"secret"'),), end=End("succeeded", b'{"result":"secret"}')))
-    raw = sqlite3.connect(tmp_path / "journal.db")
-    assert raw.execute("SELECT result, codec FROM step").fetchone() == (b'"terces"', "rot")
-    assert b"secret" not in raw.execute("SELECT outcome FROM run").fetchone()[0]
-    raw.close()
-    assert journal.load("r1").steps[step().key].result == b'"secret"'
-    found = journal.claim(claim(2)).end
-    assert found is not None
-    assert found.outcome == b'{"result":"secret"}'
 
 
 def test_times_are_the_callers(journal: SqliteJournal) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pinfleet.identity import StepKey
 from pinfleet.journal.interface import Batch, Claim, Journal, Owner, StepRow
-from pinfleet.journal.opening import POSTGRES, open_journal
+from pinfleet.journal.opening import open_journal
 from pinfleet.journal.sqlite import SqliteJournal
 from pinfleet.rules import from_environment
 
@@ -24,9 +24,9 @@ STEPS = 60
 def opened(url: str) -> Journal:
     """Open the journal; on SQLite with patience, since several processes commit to one file."""
     rules = from_environment()
-    if url.startswith(POSTGRES):
-        return open_journal(url, rules=rules)
-    return SqliteJournal(Path(url), busy_seconds=20.0, rules=rules)
+    if url.startswith("sqlite:///"):
+        return SqliteJournal(Path(url.removeprefix("sqlite:///")), busy_seconds=20.0, rules=rules)
+    return open_journal(url, rules=rules)
 
 
 def main(folder: Path, name: str, url: str) -> None:

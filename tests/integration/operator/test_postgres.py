@@ -1,0 +1,125 @@
+"""A fleet whose journal is on a real PostgreSQL, prepared and named as its documentation says."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hack.stage import ROOT, OperatorProcess, Stage
+from tests.integration.fleet import Fleet
+from tests.integration.recorder import Recorder
+from tests.integration.recording import StepRow
+from tests.postgres import PostgresServer
+
+pytestmark = pytest.mark.cluster
+SCHEMA, PASSWORD = "support", "of the pods' role"
+EXAMPLE = yaml.safe_load((ROOT / "examples/support/fleet-postgres.yaml").read_text())["spec"]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[PostgresServer]:
+    """Start a server, and prepare the fleet's schema by the command."""
+    with PostgresServer() as started:
+        (tmp_path / "admin-url").write_text(started.url())
+        (tmp_path / "pods-password").write_text(PASSWORD)
+        words = ["db", "prepare", SCHEMA, "--state", "admin-url", "--password-file", "pods-password"]
+        subprocess.run([sys.executable, "-m", "pinfleet.cli", *words], cwd=tmp_path, check=True)
+        yield started
+
+
+@pytest.fixture
+def stored(fleet: Fleet, stage: Stage, server: PostgresServer, recorder: Recorder) -> Fleet:
+    """Name it to the fleet, and deploy that with two pods."""
+    url = server.url(f"{SCHEMA}_pods", PASSWORD)
+    secret = EXAMPLE["state"]["postgres"]["secretName"]
+    stage.kubectl("create", "secret", "generic", secret, f"--from-literal=url={url}", "-n", fleet.namespace)
+    recorder.also_reads(url)
+    return fleet
+
+
+def deploy(fleet: Fleet) -> None:
+    """As the example says: with two pods, so that a run can go on elsewhere at once."""
+    kept = EXAMPLE["journalRetentionSeconds"]
+    fleet.deploy("v1", replicas=EXAMPLE["replicas"], state=EXAMPLE["state"], journalRetentionSeconds=kept)
+    fleet.wait_active("v1")
+
+
+def rows_of(recorder: Recorder, fleet: Fleet, run: str) -> list[StepRow]:
+    """What the journal holds of a run's steps, in order."""
+    uid = fleet.stage.get("agentrun", run, fleet.namespace)["metadata"]["uid"]
+    recording = recorder.of(fleet.namespace, fleet.trace)
+    return sorted((row for row in recording.steps if row.run == uid), key=lambda row: row.n)
+
+
+@pytest.mark.case("INV-2", "INV-4")
+def test_runs_outlive_their_pods(stage: Stage, stored: Fleet, operator: OperatorProcess, recorder: Recorder) -> None:
+    """A run whose pod is killed goes on elsewhere; one that parked wakes there; recorded steps do not run again."""
+    deploy(stored)
+    stored.start("sleeper", steps=4, sleep_after=2, sleep_seconds=5)
+    stored.wait_phase("sleeper", "Parked")
+    stored.start("run", steps=20, seconds=0.1)
+    stored.wait_step("run", 5)
+    killed = stored.run("run")["podUID"]
+    os.kill(stage.pod_pid(killed), signal.SIGKILL)
+    last, woken = stored.wait_phase("run", "Succeeded"), stored.wait_phase("sleeper", "Succeeded")
+
+    assert (last["epoch"], last["podUID"] != killed, last["result"]["steps"]) == (2, True, 20)
+    assert set(stored.repeated("run").values()) <= {2}
+    assert len(stored.repeated("run")) <= 1  # the one that was under way
+    assert (woken["epoch"], stored.repeated("sleeper")) == (2, {})
+    rows = rows_of(recorder, stored, "run")
+    assert [row.n for row in rows] == list(range(1, 21))
+    assert {row.epoch for row in rows} == {1, 2}
+
+
+@pytest.mark.case("runs: no journal in the middle of a step or at its commit")
+def test_a_database_that_restarts_disturbs_no_run(
+    stage: Stage, stored: Fleet, server: PostgresServer, operator: OperatorProcess
+) -> None:
+    """While it is gone pods say so and steps wait for their commits; then each run goes on where it is, on its pod."""
+    deploy(stored)
+    stored.start("run", steps=20, seconds=0.1)
+    stored.wait_step("run", 5)
+    before = stored.run("run")["podUID"]
+    server.kill()
+    stage.wait_for("a pod to be not ready", lambda: not all(map(is_ready, stored.pods())), 20)
+    begun = len(stored.traced("run"))
+    server.start()
+    last = stored.wait_phase("run", "Succeeded")
+
+    assert begun <= 8
+    assert (last["epoch"], last["podUID"], stored.repeated("run")) == (1, before, {})
+    stage.wait_for("the pods to be ready again", lambda: all(map(is_ready, stored.pods())), 20)
+
+
+def is_ready(pod: dict[str, object]) -> bool:
+    """Whether Kubernetes calls it Ready."""
+    status = pod.get("status", {})
+    assert isinstance(status, dict)
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", []))
+
+
+@pytest.mark.case("runs: two pods believe they own a run")
+def test_a_stopped_pod_commits_nothing_when_it_wakes(
+    stage: Stage, stored: Fleet, operator: OperatorProcess, recorder: Recorder
+) -> None:
+    """Its run went on elsewhere at a higher epoch; what it had under way is refused by the journal."""
+    deploy(stored)
+    stored.start("run", steps=40, seconds=0.1)
+    stored.wait_step("run", 5)
+    stopped = stored.run("run")["podUID"]
+    os.kill(stage.pod_pid(stopped), signal.SIGSTOP)
+    stage.wait_for("the run to be elsewhere", lambda: stored.run("run").get("epoch") == 2, 40)
+    stored.wait_step("run", 10)
+    os.kill(stage.pod_pid(stopped), signal.SIGCONT)
+    last = stored.wait_phase("run", "Succeeded")
+
+    rows = rows_of(recorder, stored, "run")
+    assert (last["epoch"], [row.n for row in rows]) == (2, list(range(1, 41)))
+    assert [row.epoch for row in rows] == sorted(row.epoch for row in rows)
+    assert all(line.epoch == 2 for line in stored.traced("run") if line.step > 6)
