@@ -8,7 +8,7 @@ too.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from typing import Any, Final
 
@@ -38,13 +38,15 @@ from pinfleet.journal.verdicts import judge_claim, why_not
 from pinfleet.rules import ALL, Rules
 
 _SESSION: Final = """
-    SELECT set_config('statement_timeout', %s, false), set_config('enable_seqscan', 'off', false),
-        set_config('plan_cache_mode', 'force_generic_plan', false),
+    SELECT set_config('statement_timeout', %(milliseconds)s, false),
+        set_config('idle_in_transaction_session_timeout', %(milliseconds)s, false),
+        set_config('plan_cache_mode', 'force_generic_plan', false), set_config('enable_seqscan', 'off', false),
         set_config('enable_hashjoin', 'off', false), set_config('enable_mergejoin', 'off', false),
         set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
             ELSE current_setting('synchronous_commit') END, false)"""
 """Every statement of ours looks rows up by their key: one plan, made once, and not to scan tables while they are small.
-A server that is set to lose its last commits in a crash is asked not to."""
+A pod that is stopped inside a transaction must not keep its runs' rows from who takes the runs over. A server that is
+set to lose its last commits in a crash is asked not to."""
 
 _CLAIM_NEW: Final = """
     INSERT INTO run (uid, name, version, epoch, boot, pod, schema, state, codec, created, claimed)
@@ -148,9 +150,10 @@ class PostgresJournal:
     def commit_all(self, commits: Sequence[Commit]) -> list[CommitResult]:
         """Commit batches of several runs; see ``Journal``. One round trip; a refused batch writes no row."""
         with self._connected() as db:
+            parts = _apart(commits)
             try:
-                with db.pipeline(), db.transaction():
-                    cursors = [db.execute(*self._statement(part)) for part in _apart(commits)]
+                with db.pipeline(), db.transaction() if len(parts) > 1 else nullcontext():
+                    cursors = [db.execute(*self._statement(part)) for part in parts]
             except (errors.UniqueViolation, errors.DeadlockDetected):
                 pass  # one of them spoils it for all: each by itself
             else:
@@ -218,7 +221,7 @@ class PostgresJournal:
             db.answer_seconds = self._answer_seconds
             for dumper in (Int8Dumper, Int8BinaryDumper):  # one type for all sizes: one prepared statement
                 db.adapters.register_dumper(int, dumper)
-            db.execute(_SESSION, (str(int(1000 * self._answer_seconds)),))
+            db.execute(_SESSION, {"milliseconds": str(int(1000 * self._answer_seconds))})
             try:
                 meta = {row["key"]: row["value"] for row in db.execute("SELECT key, value FROM meta").fetchall()}
             except errors.UndefinedTable as err:

@@ -244,3 +244,13 @@ def test_claim_that_waited_for_another(fleet: Fleet) -> None:
             result = waiting.result(10)
     assert (result.status, result.continues) == ("claimed", False)
     assert commit(second, Batch(steps=(step(),)), epoch=6).status == "committed"
+
+
+def test_claim_of_a_run_whose_pod_was_stopped_inside_a_transaction(fleet: Fleet) -> None:
+    """The database ends a transaction that nobody goes on with; until then the run's row is locked."""
+    stopped, other = fleet.journal(answer_seconds=0.3), fleet.journal()
+    stopped.claim(claim(1))
+    with stopped._connected() as db:
+        db.execute("BEGIN")
+        db.execute("UPDATE run SET steps = 7")
+        assert other.claim(claim(2)).steps == 0
