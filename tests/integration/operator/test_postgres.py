@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hack.stage import ROOT, OperatorProcess, Stage
+from hack.stage import ROOT, Json, OperatorProcess, Stage
 from tests.integration.fleet import Fleet
 from tests.integration.recorder import Recorder
 from tests.integration.recording import StepRow
@@ -79,29 +79,30 @@ def test_runs_outlive_their_pods(stage: Stage, stored: Fleet, operator: Operator
 
 @pytest.mark.case("runs: no journal in the middle of a step or at its commit")
 def test_a_database_that_restarts_disturbs_no_run(
-    stage: Stage, stored: Fleet, server: PostgresServer, operator: OperatorProcess
+    stage: Stage, stored: Fleet, server: PostgresServer, operator: OperatorProcess, tmp_path: Path
 ) -> None:
-    """While it is gone pods say so and steps wait for their commits; then each run goes on where it is, on its pod."""
+    """While it is gone pods say so and a step waits for its commit; then the run goes on where it is, on its pod."""
     deploy(stored)
-    stored.start("run", steps=20, seconds=0.1)
-    stored.wait_step("run", 5)
+    stored.start("run", steps=8, gate_at=4, gate=str(tmp_path / "gate"))
+    stored.wait_step("run", 4)
     before = stored.run("run")["podUID"]
     server.kill()
-    stage.wait_for("a pod to be not ready", lambda: not all(map(is_ready, stored.pods())), 20)
-    begun = len(stored.traced("run"))
+    (tmp_path / "gate").touch()
+    stage.wait_for("the pods to be not ready", lambda: not any(map(is_ready, stored.pods())), 20)
+    begun = [line.step for line in stored.traced("run")]
     server.start()
     last = stored.wait_phase("run", "Succeeded")
 
-    assert begun <= 8
-    assert (last["epoch"], last["podUID"], stored.repeated("run")) == (1, before, {})
+    assert begun == [1, 2, 3, 4]
+    assert [line.step for line in stored.traced("run")] == list(range(1, 9))
+    assert (last["epoch"], last["podUID"]) == (1, before)
     stage.wait_for("the pods to be ready again", lambda: all(map(is_ready, stored.pods())), 20)
 
 
-def is_ready(pod: dict[str, object]) -> bool:
+def is_ready(pod: Json) -> bool:
     """Whether Kubernetes calls it Ready."""
-    status = pod.get("status", {})
-    assert isinstance(status, dict)
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", []))
+    conditions = pod.get("status", {}).get("conditions", [])
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
 @pytest.mark.case("runs: two pods believe they own a run")

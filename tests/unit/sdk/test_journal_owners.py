@@ -4,12 +4,13 @@ A model of the journal says what each call must answer; hypothesis looks for cal
 otherwise. With the fence taken out it must find one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from pinfleet.identity import StepKey
-from pinfleet.journal.interface import Batch, Claim, CommitResult, End, History, Journal, Migration, Owner
+from pinfleet.journal.interface import Batch, Claim, Commit, CommitResult, End, History, Journal, Migration, Owner
 from pinfleet.journal.sqlite import SqliteJournal
 from pinfleet.rules import ALL, Rules, without
 from tests.unit.sdk.fleets import Fleet
@@ -228,22 +229,46 @@ def test_a_migration_without_the_fence() -> None:
         explore(journals, 40)
 
 
+@contextmanager
+def taken_over(fleet: Fleet) -> Iterator[Callable[[Callable[[], Any]], Any]]:
+    """Another transaction takes the run to epoch 5; gives what asks for something meanwhile, and returns its answer."""
+    with fleet.server.connect() as admin, fleet.server.connect() as watcher, ThreadPoolExecutor() as threads:
+        admin.execute("BEGIN")
+        admin.execute(f"UPDATE {fleet.roles.schema}.run SET epoch = 5, boot = 'other' WHERE uid = 'r1'")
+
+        def meanwhile(ask: Callable[[], Any]) -> Any:
+            waiting = threads.submit(ask)
+            blocked = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            while watcher.execute(blocked).fetchone() is None:
+                assert not waiting.done()
+            admin.execute("COMMIT")
+            return waiting.result(10)
+
+        yield meanwhile
+
+
 def test_claim_that_waited_for_another(fleet: Fleet) -> None:
     """On PostgreSQL a claim that waited for another's transaction sees what that one wrote, not what was before."""
     first, second = fleet.journal(), fleet.journal()
     first.claim(claim(1))
-    with fleet.server.connect() as admin, admin.transaction():
-        admin.execute(f"UPDATE {fleet.roles.schema}.run SET epoch = 5, boot = 'other' WHERE uid = 'r1'")
-        with ThreadPoolExecutor() as threads:
-            waiting = threads.submit(second.claim, claim(6, held=1))
-            blocked = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-            with fleet.server.connect() as watcher:
-                while watcher.execute(blocked).fetchone() is None:
-                    assert not waiting.done()
-            admin.execute("COMMIT")
-            result = waiting.result(10)
+    with taken_over(fleet) as meanwhile:
+        result = meanwhile(lambda: second.claim(claim(6, held=1)))
     assert (result.status, result.continues) == ("claimed", False)
     assert commit(second, Batch(steps=(step(),)), epoch=6).status == "committed"
+
+
+@pytest.mark.parametrize("runs", [["r1"], ["r1", "r2"]])
+@pytest.mark.case("INV-3")
+def test_commits_that_waited_for_a_claim(fleet: Fleet, runs: list[str]) -> None:
+    """The fence is read when the claim's transaction is over, not when the commit began; who has its run, commits."""
+    journal = fleet.journal()
+    for run in runs:
+        journal.claim(claim(1, run=run))
+    asked = [Commit(Owner(run, 1), Batch(steps=(step(),)), 9, NOW) for run in runs]
+    with taken_over(fleet) as meanwhile:
+        found = meanwhile(lambda: journal.commit_all(asked))
+    assert [result.status for result in found] == ["fenced", "committed"][: len(runs)]
+    assert [len(journal.load(run).steps) for run in runs] == [0, 1][: len(runs)]
 
 
 def test_claim_of_a_run_whose_pod_was_stopped_inside_a_transaction(fleet: Fleet) -> None:
