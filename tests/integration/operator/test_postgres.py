@@ -103,24 +103,3 @@ def is_ready(pod: Json) -> bool:
     """Whether Kubernetes calls it Ready."""
     conditions = pod.get("status", {}).get("conditions", [])
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
-
-
-@pytest.mark.case("runs: two pods believe they own a run")
-def test_a_stopped_pod_commits_nothing_when_it_wakes(
-    stage: Stage, stored: Fleet, operator: OperatorProcess, recorder: Recorder
-) -> None:
-    """Its run went on elsewhere at a higher epoch; what it had under way is refused by the journal."""
-    deploy(stored)
-    stored.start("run", steps=40, seconds=0.1)
-    stored.wait_step("run", 5)
-    stopped = stored.run("run")["podUID"]
-    os.kill(stage.pod_pid(stopped), signal.SIGSTOP)
-    stage.wait_for("the run to be elsewhere", lambda: stored.run("run").get("epoch") == 2, 40)
-    stored.wait_step("run", 10)
-    os.kill(stage.pod_pid(stopped), signal.SIGCONT)
-    last = stored.wait_phase("run", "Succeeded")
-
-    rows = rows_of(recorder, stored, "run")
-    assert (last["epoch"], [row.n for row in rows]) == (2, list(range(1, 41)))
-    assert [row.epoch for row in rows] == sorted(row.epoch for row in rows)
-    assert all(line.epoch == 2 for line in stored.traced("run") if line.step > 6)
