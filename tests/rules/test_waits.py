@@ -99,7 +99,7 @@ def _outcome_of_many_drains(*, operator_off: tuple[str, ...] = ()) -> str:
         await world.all_ended(300)
         seen.append(world.run("a").get("reason", ""))
 
-    assert play(scenario, operator_off=operator_off) == []
+    assert names(play(scenario, operator_off=operator_off)) <= ({"charge"} if operator_off else set())
     return seen[0]
 
 
@@ -118,7 +118,7 @@ def _outcome_of_slow_progress(*, operator_off: tuple[str, ...] = ()) -> str:
         await world.all_ended(300)
         seen.append(world.run("a").get("reason", ""))
 
-    assert play(scenario, operator_off=operator_off) == []
+    assert names(play(scenario, operator_off=operator_off)) <= ({"charge"} if operator_off else set())
     return seen[0]
 
 

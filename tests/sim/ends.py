@@ -9,7 +9,7 @@ from typing import Final
 from tests.sim.world import NAMESPACE, World
 
 QUIET_SECONDS, RESTLESS = 60.0, 10  # without a write for so long it is at rest; at the latest in the tenth such time
-HEAL_SECONDS = 1_500.0
+HEAL_SECONDS = 6_000.0  # pods that fail one after the other are waited for, 300 s each
 MOST_CHANGES = 2_000  # until all is well again; some dozens are usual
 OBEY_SECONDS = 200.0
 FRESH_SECONDS = 30.0

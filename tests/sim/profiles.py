@@ -52,7 +52,7 @@ PROFILES: Final = (
         pace_seconds=1.0,
         rates=(0.0, 0.02),
         most_versions=9,
-        hot={"patch agentdeployments": UNSURE, "patch agentruns": Odds(is_slow=0.5)},
+        hot={"patch agentdeployments": UNSURE, "patch agentruns": Odds(is_slow=0.3, slow_seconds=9.0)},
         near=0.6,
     ),
     Profile(

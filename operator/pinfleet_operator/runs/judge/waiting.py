@@ -126,6 +126,9 @@ def parked(s: Situation) -> Verdict | None:
         return Verdict()  # the timer went off before anybody listened to it
     is_called = has_news(s, run.waiting_for, run.messages_seen, run.decisions_seen)
     wake_at = s.now if due else (s.next_wake_at or s.now) if is_called else None
+    if wake_at is None and not run.waiting_for:
+        # A pod that had parked it before etcd was put back no longer knew what for; its journal tells the next one.
+        wake_at = (run.parked_at or s.now) + timedelta(seconds=s.settings.report_seconds)
     if wake_at is None or wake_at > s.now:
         later = [wait.until for wait in run.waiting_for if wait.until is not None]
         return Verdict(again_at=min(later if wake_at is None else [*later, wake_at], default=None))

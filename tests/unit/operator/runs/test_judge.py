@@ -168,9 +168,18 @@ def test_a_deadline_passes_while_pending(situation: Make) -> None:
 
 def test_a_bound_to_come_is_looked_at_in_time(situation: Make) -> None:
     """The verdict names the deadline, so that nothing else need happen for it to be kept."""
-    run = change(PARKED, waiting_for=(), deadline_at=hence(33))
+    run = change(PARKED, waiting_for=(msgspec.structs.replace(TIMER, until=None),), deadline_at=hence(33))
 
     assert judge(situation(run)) == Verdict((), again_at=hence(33))
+
+
+@pytest.mark.case("protocol: rule 13")
+def test_a_run_that_parked_for_nothing_known_is_woken(situation: Make) -> None:
+    """Rule 13: after a restored etcd its pod says that it parked once, and knows no more for what; its journal does."""
+    assert judge(situation(change(PARKED, waiting_for=(), parked_at=ago(5)))) == Verdict((), again_at=hence(25))
+
+    (action,) = actions(situation(change(PARKED, waiting_for=(), parked_at=ago(30))))
+    assert isinstance(action, Assign)
 
 
 # On a pod
