@@ -118,6 +118,16 @@ def test_missing_secret_is_waited_for(kube: Kube, make_pod: MakePod) -> None:
     kube.wait_ready("pod")
 
 
+def test_readiness_is_written_again(kube: Kube, make_pod: MakePod) -> None:
+    """What the node controller wrote of a late node's pods is set right: else they stay unready after an outage."""
+    make_pod("serve", readinessProbe=READINESS)
+    kube.wait_ready("pod")
+    body = {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}
+    status, answer = kube.call("PATCH", "pods/pod/status", body, "application/strategic-merge-patch+json")
+    assert (status, condition(json.loads(answer), "Ready")) == (200, "False")
+    kube.wait_ready("pod")
+
+
 @pytest.mark.any_kubelet
 def test_readiness_flips(kube: Kube, make_pod: MakePod) -> None:
     """Ready follows the readiness probe both ways, and the container is not restarted."""

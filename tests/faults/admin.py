@@ -19,6 +19,7 @@ RBAC: Final = "/apis/rbac.authorization.k8s.io/v1/namespaces"
 POLL_SECONDS: Final = 0.2
 PATIENCE_SECONDS: Final = 60.0  # longer than an outage
 MERGE: Final = "application/merge-patch+json"
+STARTING: Final = (429, 503)  # storage is (re)initializing; not all paths are installed
 APPLY: Final = "application/apply-patch+yaml"
 
 
@@ -66,7 +67,7 @@ class Admin:
         data = None if body is None else json.dumps(body)
         async with self._session.request(method, path, data=data, headers={"Content-Type": kind}) as response:
             text = await response.text()
-            if response.status == 503:
+            if response.status in STARTING:
                 raise Starting(f"{method} {path}: {text}")
             assert response.status < 300 or response.status == 404, f"{method} {path}: {response.status} {text}"
             found: Json = json.loads(text) if response.status != 404 else {}

@@ -142,6 +142,7 @@ class Pod:
         if "deletionTimestamp" in pod["metadata"] and not self._deleting.is_set():
             self._grace_seconds = pod["metadata"].get("deletionGracePeriodSeconds") or 0
             self._deleting.set()  # a stop that has begun is not cut short, as in a real kubelet (its issue 113606)
+        self._reporter.hear(pod)
         self.touch()
 
     def gone(self) -> None:

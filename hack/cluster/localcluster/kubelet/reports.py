@@ -34,6 +34,11 @@ class Reporter:
         self.gone = asyncio.Event()  # the object is no more
         self.written: Object = {}  # the status as last written
 
+    def hear(self, pod: Object) -> None:
+        """The object as it is now: readiness that another wrote, as for a node that was late, is written again."""
+        if self.written and _ready(pod.get("status", {})) != _ready(self.written):
+            self.written = {}
+
     def touch(self) -> None:
         """Something changed: the status may have to be written."""
         self._dirty.set()
@@ -93,3 +98,7 @@ class Reporter:
             log.warning("cannot %s %s: %r", method, pod_path(self._pod, tail), err)
             return False
         return True
+
+
+def _ready(status: Object) -> str:
+    return next((each["status"] for each in status.get("conditions", []) if each["type"] == "Ready"), "")
