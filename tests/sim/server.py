@@ -29,7 +29,7 @@ class Server:
         self.history: list[Change] = []
         self._changes: dict[str, list[Change]] = defaultdict(list)  # by plural: the same history
         self._changed: dict[str, asyncio.Event] = defaultdict(asyncio.Event)  # by plural
-        self._lines: dict[int, bytes] = {}  # resourceVersion -> the change, as a watch tells it
+        self._lines: dict[int, tuple[Json, bytes]] = {}  # resourceVersion -> the object, and what a watch tells
         self.checks: list[Check] = []
         self.has_preconditions = True  # on status: False takes compare-and-swap out, for a control
         self.listeners: list[Listener] = []  # plural, verb, object: kubelets and recorders
@@ -132,9 +132,10 @@ class Server:
     def line(self, change: Change) -> bytes:
         """A change as every watch tells it."""
         rv, _, verb, item = change
-        if rv not in self._lines:
-            self._lines[rv] = msgspec.json.encode({"type": verb, "object": item})
-        return self._lines[rv]
+        known = self._lines.get(rv)
+        if known is None or known[0] is not item:  # a restored etcd gives numbers again, while old watches still end
+            known = self._lines[rv] = item, msgspec.json.encode({"type": verb, "object": item})
+        return known[1]
 
     def store(self, plural: str, verb: str, old: Json | None, new: Json) -> Json:
         """Commit one change and tell the watchers."""
