@@ -35,12 +35,12 @@ def test_an_assignment_that_arrives_late_is_refused(stage: Stage, fleet: Fleet, 
     fleet.start("new", steps=2)
     stage.wait_for("an assignment beside a renewal to be under way", lambda: leader.cable.connections_held >= 2, 10)
     stage.wait_for("the leader to end", lambda: leader.process.exit_code is not None, 15)
-    assert not standby.is_leading()
     new = fleet.wait_phase("new", "Succeeded")
     leader.cable.mend()
     stage.wait_for("the late assignment", lambda: _refused(leader.asked(), "agentruns/status", "new"), 10)
 
     assert leader.process.exit_code == 1
+    assert standby.is_leading()
     assert fleet.run("new") == new
     assert (new["epoch"], new["attempts"]) == (1, 1)
     assert fleet.wait_phase("old", "Succeeded")["epoch"] == 1
