@@ -26,7 +26,7 @@ test.
 The last columns are random schedules of the simulator (`tests/sim`): the first seed, counted from 0, whose schedule
 breaks an invariant without the rule, and which. Where one rule covers another's race, both are taken out. The seed also
 chooses what a schedule is mostly about (`tests/sim/profiles.py`), so that each race is met by one in some dozens. With
-every rule in force the first 720 schedules break nothing, which `make test` shows; it also lives through the recorded
+every rule in force the first 540 schedules break nothing, which `make test` shows; it also lives through the recorded
 seeds without their rules, and through some seeds after one that does not show its race any more, since a change of the
 code moves schedules. A seed is replayed by `.venv/bin/python -m tests.sim SEED`, a control by
 `.venv/bin/python -m tests.sim.controls RULE`, all of them by `make soak`; `--record` writes down what it finds.

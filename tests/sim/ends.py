@@ -6,6 +6,7 @@ Callers: ``chaos``, in the order of `ask`, and tests that break one of them.
 import asyncio
 from typing import Final
 
+from tests.sim.server import Json
 from tests.sim.world import NAMESPACE, World
 
 QUIET_SECONDS, RESTLESS = 60.0, 10  # without a write for so long it is at rest; at the latest in the tenth such time
@@ -31,14 +32,20 @@ async def ask(world: World) -> list[str]:
 
 
 async def obeys(world: World) -> list[str]:
-    """Rule 10: whoever was told to end, ends, whatever his code does."""
+    """Rule 10: whoever was told to end, ends, whatever his code does; one without a pod waits for one to end it."""
 
     def disobedient() -> list[str]:
-        read = world.server.read
-        return [name for name in world.open_runs() if read("agentruns", NAMESPACE, name)["spec"].get("cancel")]
+        told = [run for run in world.server.all("agentruns") if run["spec"].get("cancel")]
+        names = {run["metadata"]["name"] for run in told if _is_held(world, run)} & set(world.open_runs())
+        return sorted(names)
 
     await world.until(lambda: not disobedient(), OBEY_SECONDS, step_seconds=1.0)
     return [f"cancel: run {name} goes on" for name in disobedient()]
+
+
+def _is_held(world: World, run: Json) -> bool:
+    pod = world.kubelet.processes.get(run.get("status", {}).get("podUID", ""))
+    return pod is not None and pod.is_alive
 
 
 async def heal(world: World) -> None:

@@ -14,7 +14,7 @@ import pytest
 from tests.sim.controls import CONTROLS
 
 ROOT = Path(__file__).parents[2]
-SEEDS, SHARE = 720, 90
+SEEDS, SHARE = 540, 90
 CONTROLS_AT_ONCE = 4
 
 
