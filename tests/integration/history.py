@@ -23,7 +23,6 @@ OPEN_STATES: Final = {"running", "parked"}
 class FleetHistory(History):
     """Of one fleet of a recording, as the simulator's checkers read it."""
 
-    fleet: str = ""
     steps: dict[tuple[str, str], int] = field(default_factory=dict)  # (run, step) -> epoch that committed it
 
     def actives(self) -> list[tuple[int, str]]:

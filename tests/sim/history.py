@@ -55,6 +55,7 @@ class History:
     ended_at: float = 0.0
     was_restored: bool = False  # etcd was put back: what is in here is what it remembers
     has_faults: bool = True  # pods, messages or operators failed: bodies may begin twice
+    fleet: str = FLEET  # the one whose versions are looked at
 
     def of(self, plural: str) -> list[Change]:
         """States of all objects of one kind, in order."""
@@ -72,7 +73,7 @@ class History:
         found: list[tuple[int, str]] = []
         for change in self.changes["agentdeployments"]:
             active = change.status.get("activeVersion")
-            if change.name == FLEET and active and (not found or found[-1][1] != active):
+            if change.name == self.fleet and active and (not found or found[-1][1] != active):
                 found.append((change.rv, active))
         return found
 

@@ -9,7 +9,7 @@ from pinfleet_operator.api.models.run_rules import EDGES
 from tests.sim import blame, fleets, moves
 from tests.sim.history import REPORT_SECONDS, Change, History, is_terminal
 from tests.sim.record import Claimed
-from tests.sim.world import BAD_RUNS, FLEET
+from tests.sim.world import BAD_RUNS
 
 JOURNAL_STATES: Final = {"succeeded": {"Succeeded"}, "failed": {"Failed"}, "cancelled": {"Cancelled"}}
 JOURNAL_STATES_OF_LIMITS: Final = {"Failed", "TimedOut"}
@@ -76,7 +76,7 @@ def active_is_a_register(history: History) -> Iterator[str]:
     actives = history.actives()
     for uid, states in history.runs().items():
         task = states[0].item["spec"]["task"]
-        if task.get("version") or task["agentDeployment"] != FLEET:
+        if task.get("version") or task["agentDeployment"] != history.fleet:
             continue
         pinned = next((state for state in states if "version" in state.status), None)
         if pinned is None:
