@@ -44,8 +44,10 @@ async def obeys(world: World) -> list[str]:
 
 
 def _is_held(world: World, run: Json) -> bool:
-    pod = world.kubelet.processes.get(run.get("status", {}).get("podUID", ""))
-    return pod is not None and pod.is_alive
+    """Whether the process that it was sent to lives; one that started in its place holds nothing of it."""
+    status = run.get("status", {})
+    pod = world.kubelet.processes.get(status.get("podUID", ""))
+    return pod is not None and pod.is_alive and pod.boot == status.get("boot")
 
 
 async def heal(world: World) -> None:
